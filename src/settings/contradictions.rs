@@ -1,0 +1,125 @@
+//! What each key allows alone and the settings as a whole do not, and what this version can't do yet.
+//!
+//! Takes whole settings; adds findings at the keys concerned. A key that already has a fault is left out of
+//! every comparison: its value is a stand-in.
+
+use std::collections::BTreeMap;
+
+use super::reader::Reader;
+use super::{Delivery, Destination, Purpose, Settings};
+
+/// Reports all contradictions, and for a run all that is missing for it.
+pub(super) fn check(reader: &mut Reader<'_>, settings: &Settings, purpose: Purpose) {
+    bindings(reader, settings);
+    outputs(reader, settings);
+    limits(reader, settings);
+    if purpose == Purpose::Run {
+        needed_to_run(reader, settings);
+    }
+}
+
+/// Adds a finding at the first of the keys, unless one of them is faulty by itself.
+fn report(reader: &mut Reader<'_>, keys: &[&str], message: String, help: &str) {
+    let concerns = |faulty: &String, key: &&str| {
+        key.strip_prefix(faulty.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    if keys.iter().any(|key| reader.faulty.iter().any(|faulty| concerns(faulty, key))) {
+        return;
+    }
+    let Some(first) = keys.first() else { return };
+    let finding = reader.error_at(first, message).with_help(help).with_code("contradiction");
+    reader.findings.push(finding);
+}
+
+/// A topic feeds one stream: its records are told apart by nothing else.
+fn bindings(reader: &mut Reader<'_>, settings: &Settings) {
+    let mut bound: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, stream) in &settings.streams {
+        for topic in &stream.topics {
+            let Some(first) = bound.insert(topic, name) else { continue };
+            let message = if first == name {
+                format!("the topic `{topic}` is listed twice")
+            } else {
+                format!("the topic `{topic}` already carries the stream `{first}`")
+            };
+            let key = format!("streams.{name}.topics");
+            report(reader, &[&key], message, "list each topic once, under one stream");
+        }
+        for (column, field) in &stream.fields {
+            if field.unit.is_some() && field.minor_units.is_some() {
+                let key = format!("streams.{name}.fields.{column}");
+                let message = format!("the column `{column}` has both `unit` and `minor_units`");
+                report(
+                    reader,
+                    &[&key],
+                    message,
+                    "`unit` is for times and `minor_units` for amounts: leave one out",
+                );
+            }
+        }
+    }
+}
+
+/// An output that is read back in would feed the job its own alerts, and two kinds of event in one place
+/// could not be told apart.
+fn outputs(reader: &mut Reader<'_>, settings: &Settings) {
+    let output = &settings.output;
+    let all = [
+        ("output.alerts", &output.alerts),
+        ("output.shadow", &output.shadow),
+        ("output.dead_letters", &output.dead_letters),
+    ];
+    for (index, (key, destination)) in all.iter().enumerate() {
+        if let Some((other, _)) = all.iter().take(index).find(|(_, other)| other == destination) {
+            let message = format!("`{key}` and `{other}` both go to `{destination}`");
+            report(reader, &[key, other], message, "give each its own topic or file");
+        }
+        let Destination::Topic(topic) = destination else { continue };
+        let reads = settings.streams.iter().find(|(_, stream)| stream.topics.contains(topic));
+        if let Some((stream, _)) = reads {
+            let message = format!("`{key}` writes to the topic `{topic}`, which the stream `{stream}` reads");
+            report(reader, &[key], message, "write to a topic that the job doesn't read");
+        }
+    }
+}
+
+fn limits(reader: &mut Reader<'_>, settings: &Settings) {
+    let limits = &settings.limits;
+    let record = ("limits.record_bytes_max", limits.record_bytes_max);
+    let batch = ("limits.batch_bytes_max", limits.batch_bytes_max);
+    let memory = ("limits.memory", limits.memory);
+    for (small, large, help) in [
+        (record, batch, "a batch must have room for the largest record"),
+        (batch, memory, "leave memory for windows beside the batch"),
+    ] {
+        if small.1 > large.1 {
+            let message = format!("`{}` ({}) is more than `{}` ({})", small.0, small.1, large.0, large.1);
+            report(reader, &[small.0, large.0], message, help);
+        }
+    }
+}
+
+fn needed_to_run(reader: &mut Reader<'_>, settings: &Settings) {
+    if settings.kafka.brokers.is_empty() {
+        let message = "`kafka.brokers` is missing, and a job that runs needs it".to_owned();
+        report(reader, &["kafka.brokers"], message, "write `brokers = [\"host:9092\"]` under `[kafka]`");
+    }
+    if settings.streams.is_empty() {
+        let help = "write `[streams.NAME]` with `topics = [\"…\"]` for each stream of the event contract";
+        report(reader, &["streams"], "no stream is bound to a topic".to_owned(), help);
+    }
+    if settings.job.delivery == Delivery::ExactlyOnce {
+        let message = "`exactly_once` is not in this version yet".to_owned();
+        let help = "write delivery = \"at_least_once\": a repeated alert keeps its alert_id, so that receivers can drop it";
+        report(reader, &["job.delivery"], message, help);
+    }
+    if settings.job.instances.get() > 1 {
+        let message = format!("{} instances are not in this version yet", settings.job.instances);
+        report(
+            reader,
+            &["job.instances"],
+            message,
+            "leave `instances` at 1: one process reads all partitions",
+        );
+    }
+}

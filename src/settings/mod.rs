@@ -1,0 +1,180 @@
+//! `tollgate.toml`: what a job is called, where it reads, where it writes, what it may use.
+//!
+//! Takes the file and the process's environment; hands on [`Settings`] that hold together, or every fault
+//! in the file at once as a [`Diagnostic`](crate::diagnostic::Diagnostic). Keeps nothing. The keys, their
+//! defaults and what they do stand in [`KEYS`]. What would surprise: a key of a later version is a warning
+//! and not a fault, so that one file serves several versions; and each relative path starts at the settings
+//! file's folder, not at the process's.
+//!
+//! ```
+//! use tollgate::settings::{Purpose, Settings, Surroundings};
+//!
+//! let text = "[job]\nname = 'fraud'\n[streams.transactions]\ntopics = ['payments']";
+//! let loaded = Settings::parse("tollgate.toml", text, &Surroundings::bare("."), Purpose::Inspect)?;
+//! assert_eq!(loaded.settings.job.commit_interval.to_string(), "50ms");
+//! # Ok::<(), Vec<tollgate::diagnostic::Diagnostic>>(())
+//! ```
+
+mod contradictions;
+mod kafka;
+mod keys;
+mod load;
+mod mask;
+mod reader;
+mod sections;
+mod substitute;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+pub use kafka::KafkaSettings;
+pub use keys::{Effect, KEYS, Key, KeyDefault, Kind, SECTIONS};
+pub use load::{Loaded, Purpose};
+pub use substitute::Surroundings;
+pub use values::{ByteSize, ByteSizeError, Destination, PropertyValue, Secret, Start, WarmUp};
+
+use crate::event::Span;
+
+/// Everything that the settings file decides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// `[job]`.
+    pub job: JobSettings,
+    /// `[kafka]`.
+    pub kafka: KafkaSettings,
+    /// `[streams.NAME]` by the stream's name in the event contract.
+    pub streams: BTreeMap<String, StreamSettings>,
+    /// `[output]`.
+    pub output: OutputSettings,
+    /// `[limits]`.
+    pub limits: LimitSettings,
+}
+
+/// What the job is and how it answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobSettings {
+    /// Consumer group, and prefix of transactional ids.
+    pub name: String,
+    /// Folder with `schema.sql` and the rules.
+    pub rules: PathBuf,
+    /// How often an alert may arrive.
+    pub delivery: Delivery,
+    /// The longest time that delivered work stays uncommitted.
+    pub commit_interval: Span,
+    /// When an event is answered, where its rule does not say.
+    pub emit: Emit,
+    /// Processes that share the topics.
+    pub instances: NonZeroUsize,
+}
+
+/// How often an alert may arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delivery {
+    /// Once or, after a crash, again under the same id.
+    #[default]
+    AtLeastOnce,
+    /// Once, in one transaction with the input offsets.
+    ExactlyOnce,
+}
+
+/// When an event is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Emit {
+    /// As it arrives, against what is held.
+    #[default]
+    OnArrival,
+    /// In order of event time, once the watermark has passed it.
+    InOrder,
+}
+
+/// One stream of the event contract and the topics that carry it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamSettings {
+    /// Topics, at least one.
+    pub topics: Vec<String>,
+    /// Column that the topics are partitioned by; none: nothing is assumed.
+    pub topic_key: Option<String>,
+    /// How a record is written.
+    pub format: WireFormat,
+    /// Tells a topic from one of the same name that was deleted before; part of alert ids.
+    pub generation: u32,
+    /// Where answers begin on a first start.
+    pub start: Start,
+    /// How far before the start windows are filled silently; without effect in this version.
+    pub warm_up: WarmUp,
+    /// How long in-order answers wait for stragglers.
+    pub lateness: Span,
+    /// Period in which a repeated event id is dropped; zero lets repeats pass.
+    pub repeats: Span,
+    /// Silence after which a partition no longer holds the watermark back.
+    pub idle_after: Span,
+    /// Columns that are not found under their own name, by column.
+    pub fields: BTreeMap<String, FieldSettings>,
+}
+
+/// How a record is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WireFormat {
+    /// One JSON object a record.
+    #[default]
+    Json,
+}
+
+/// Where one column stands in a record and how it is written there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FieldSettings {
+    /// Dotted path; none: the column's own name.
+    pub path: Option<String>,
+    /// How a time is written.
+    pub unit: Option<TimeUnit>,
+    /// Digits after the point of an amount that is sent in minor units.
+    pub minor_units: Option<u8>,
+}
+
+/// How a time is written on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeUnit {
+    /// RFC 3339 text.
+    Iso,
+    /// Seconds since 1970.
+    Seconds,
+    /// Milliseconds since 1970.
+    Milliseconds,
+    /// Microseconds since 1970.
+    Microseconds,
+}
+
+/// Where events leave to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputSettings {
+    /// Alerts of live rules.
+    pub alerts: Destination,
+    /// Alerts of rules in shadow.
+    pub shadow: Destination,
+    /// Records that can't be answered.
+    pub dead_letters: Destination,
+    /// Whether dead letters leave the record's own bytes out.
+    pub mask_dead_letters: bool,
+}
+
+/// What the job may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitSettings {
+    /// The most that window state may hold.
+    pub memory: ByteSize,
+    /// How far an event time may lie past its record's Kafka timestamp.
+    pub future: Span,
+    /// The most records that are answered together.
+    pub batch_rows_max: NonZeroUsize,
+    /// The most bytes that are answered together; never less than one record.
+    pub batch_bytes_max: ByteSize,
+    /// A record larger than this is a dead letter.
+    pub record_bytes_max: ByteSize,
+    /// Worker threads; none: one for each core.
+    pub threads: Option<NonZeroUsize>,
+}
