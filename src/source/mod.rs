@@ -3,6 +3,12 @@
 //! Hands on a [`Fetched`]: raw bytes with their coordinates, or columns where a file is columnar
 //! already. Keeps the table of partitions seen, whose indexes later stages use instead of names.
 
+mod file;
+
+pub use self::file::{FAULT_COLUMN, FileError, FileSettings, FileSource};
+pub mod embedded;
+pub mod kafka;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -70,6 +76,16 @@ pub enum Fetched {
     Records(RawBatch),
     /// Columns to be checked and cast.
     Columns(ColumnBatch),
+}
+
+impl Fetched {
+    /// Records in it.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Records(batch) => batch.records.len(),
+            Self::Columns(batch) => batch.columns.num_rows(),
+        }
+    }
 }
 
 impl RawBatch {

@@ -1,0 +1,196 @@
+//! The consumer itself: its configuration, its callbacks, and its end.
+//!
+//! Takes [`ConsumerSettings`], hands on a [`Subscribed`] consumer. Its callbacks only report: what a
+//! rebalance or a failed commit means is decided by the loop that polls. What would surprise: the
+//! library's own reaction to a rebalance is replaced, so partitions stay assigned until the loop lets
+//! them go; while closing, when no loop is left, they are let go at once, or closing would wait for ever.
+
+use std::collections::VecDeque;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, TopicPartitionList};
+
+use super::{ConsumerSettings, KafkaSettings, Side, SourceError, words};
+
+/// How long a question to the brokers may take.
+pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(30);
+
+/// What a callback saw.
+pub(super) enum Report {
+    Assigned(TopicPartitionList),
+    Revoked(TopicPartitionList),
+    CommitFailed(KafkaError),
+}
+
+/// Receives the library's callbacks and keeps them until the loop asks; callbacks run only while the
+/// loop polls and it asks after each poll, so a handful is the most that waits here.
+#[derive(Default)]
+pub(super) struct Reporter {
+    reports: Mutex<VecDeque<Report>>,
+    detail: Mutex<Option<String>>,
+    closing: AtomicBool,
+}
+
+impl Reporter {
+    /// The oldest report not yet taken.
+    pub(super) fn take(&self) -> Option<Report> {
+        open(&self.reports).pop_front()
+    }
+
+    /// The library's sentence about the last error.
+    pub(super) fn detail(&self) -> Option<String> {
+        open(&self.detail).take()
+    }
+}
+
+fn open<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ClientContext for Reporter {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, _: KafkaError, reason: &str) {
+        *open(&self.detail) = Some(reason.to_owned());
+    }
+}
+
+impl ConsumerContext for Reporter {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        cause: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        if self.closing.load(Ordering::Acquire) {
+            if let Err(error) = consumer.unassign() {
+                tracing::warn!(%error, "partitions could not be let go while closing");
+            }
+            return;
+        }
+        let report = match cause {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Report::Assigned(partitions.clone()),
+            _ => Report::Revoked(partitions.clone()),
+        };
+        open(&self.reports).push_back(report);
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        match result {
+            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            Err(error) => open(&self.reports).push_back(Report::CommitFailed(error)),
+        }
+    }
+}
+
+/// Writes a line of the client library to our log.
+pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg
+        | RDKafkaLogLevel::Alert
+        | RDKafkaLogLevel::Critical
+        | RDKafkaLogLevel::Error => tracing::error!(target: "librdkafka", facility, "{message}"),
+        RDKafkaLogLevel::Warning => tracing::warn!(target: "librdkafka", facility, "{message}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+            tracing::info!(target: "librdkafka", facility, "{message}");
+        }
+        RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
+    }
+}
+
+/// A consumer that has joined its group, and that lets go of its partitions when it is dropped.
+pub(super) struct Subscribed(BaseConsumer<Reporter>);
+
+impl Subscribed {
+    pub(super) fn reporter(&self) -> &Reporter {
+        self.0.context()
+    }
+}
+
+impl Deref for Subscribed {
+    type Target = BaseConsumer<Reporter>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl Drop for Subscribed {
+    fn drop(&mut self) {
+        self.0.context().closing.store(true, Ordering::Release);
+        if let Err(error) = self.0.unassign() {
+            tracing::warn!(%error, "partitions could not be let go while closing");
+        }
+    }
+}
+
+/// Makes the consumer, checks that every topic exists, and subscribes.
+pub(super) fn subscribe(settings: &ConsumerSettings) -> Result<Subscribed, SourceError> {
+    let mut ours = vec![("group.id", settings.group.as_str())];
+    ours.extend(settings.instance.as_deref().map(|instance| ("group.instance.id", instance)));
+    let config = settings.kafka.client_config(Side::Consumer, &settings.group, &ours)?;
+    let consumer: BaseConsumer<Reporter> = config
+        .create_with_context(Reporter::default())
+        .map_err(|error| SourceError::stop("making the Kafka consumer", &error))?;
+    let consumer = Subscribed(consumer);
+    let topics: Vec<&str> = settings.topics.keys().map(String::as_str).collect();
+    for topic in &topics {
+        check_topic(&consumer, topic, &settings.kafka.brokers)?;
+    }
+    consumer
+        .subscribe(&topics)
+        .map_err(|error| SourceError::stop(&format!("subscribing to {}", topics.join(", ")), &error))?;
+    Ok(consumer)
+}
+
+/// A topic that does not exist would be waited for in silence.
+fn check_topic(
+    consumer: &BaseConsumer<Reporter>,
+    topic: &str,
+    brokers: &[String],
+) -> Result<(), SourceError> {
+    let reason = match consumer.fetch_metadata(Some(topic), ANSWER_WAIT) {
+        Err(error) => format!(
+            "{}; no answer from {} within {} seconds: check `kafka.brokers`, the network, and the security properties",
+            words(&error),
+            brokers.join(", "),
+            ANSWER_WAIT.as_secs()
+        ),
+        Ok(metadata) => {
+            let found = metadata.topics().iter().find(|found| found.name() == topic);
+            let reason = match found.map(|found| (found.error(), found.partitions().len())) {
+                Some((None, 1..)) => return Ok(()),
+                Some((Some(code), _)) => RDKafkaErrorCode::from(code).to_string(),
+                _ => "it does not exist".to_owned(),
+            };
+            format!("{reason}; create the topic, or correct `topics` of the stream")
+        }
+    };
+    Err(SourceError::Client {
+        attempt: format!("asking the brokers for topic `{topic}`"),
+        reason,
+        retry: false,
+    })
+}
+
+/// See [`super::cluster_id`].
+pub(super) fn cluster_id(settings: &KafkaSettings) -> Result<Option<String>, SourceError> {
+    let config =
+        settings.client_config(Side::Consumer, "tollgate", &[("group.id", "tollgate-cluster-id")])?;
+    let consumer: BaseConsumer =
+        config.create().map_err(|error| SourceError::stop("making a Kafka client", &error))?;
+    // The library asks for the id with the first metadata it fetches.
+    consumer
+        .fetch_metadata(None, ANSWER_WAIT)
+        .map_err(|error| SourceError::stop("asking the brokers for their cluster", &error))?;
+    Ok(consumer.client().fetch_cluster_id(ANSWER_WAIT))
+}

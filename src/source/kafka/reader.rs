@@ -1,0 +1,244 @@
+//! The reading thread: polls, hands on, obeys.
+//!
+//! Takes a subscribed consumer, hands on [`KafkaEvent`]s. Keeps which partitions are assigned, so that a
+//! commit that comes too late can't overwrite the offsets of a partition's next owner. Whatever it waits
+//! for, it obeys commands meanwhile, so the pipeline and this thread can't wait for each other.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, after, select};
+use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset as Position, TopicPartitionList};
+
+use super::batch::{PartitionTable, fill};
+use super::consumer::{Report, Subscribed};
+use super::{Command, ConsumerSettings, KafkaEvent, SourceError, error, positions};
+use crate::event::{Offset, Partition};
+
+/// How long a poll waits for a first record, and so how long a command waits at most.
+const POLL_WAIT: Duration = Duration::from_millis(10);
+
+/// How often the brokers are asked where an assignment begins, 30 seconds each time.
+const POSITION_ATTEMPTS_MAX: usize = 10;
+
+/// Why the thread ends.
+enum End {
+    Asked,
+    Fault(SourceError),
+}
+
+/// Reads until it is told to stop, then commits for the last time and leaves the group.
+pub(super) fn run(
+    consumer: Subscribed,
+    settings: ConsumerSettings,
+    events: Sender<KafkaEvent>,
+    commands: Receiver<Command>,
+) -> Result<(), SourceError> {
+    let table = PartitionTable::new(&settings.topics);
+    let mut reader = Reader {
+        consumer,
+        settings,
+        events,
+        commands,
+        table,
+        assigned: HashSet::new(),
+        committed: None,
+        overdue: 0,
+    };
+    loop {
+        match reader.turn() {
+            Ok(()) => {}
+            Err(End::Asked) => return reader.commit_last(),
+            Err(End::Fault(fault)) => {
+                reader.wind_down(fault);
+                return reader.commit_last();
+            }
+        }
+    }
+}
+
+struct Reader {
+    consumer: Subscribed,
+    settings: ConsumerSettings,
+    events: Sender<KafkaEvent>,
+    commands: Receiver<Command>,
+    table: PartitionTable,
+    assigned: HashSet<Partition>,
+    /// The last commit, repeated at the end to know that it arrived.
+    committed: Option<TopicPartitionList>,
+    /// Releases that came too late to be waited for, and that must not count for a later revocation.
+    overdue: usize,
+}
+
+impl Reader {
+    fn turn(&mut self) -> Result<(), End> {
+        while let Ok(command) = self.commands.try_recv() {
+            self.obey(command)?;
+        }
+        let filled = fill(&self.consumer, &mut self.table, &self.settings, POLL_WAIT);
+        if !filled.batch.records.is_empty() {
+            self.hand_on(KafkaEvent::Batch(filled.batch))?;
+        }
+        if let Some(fault) = filled.error {
+            self.fault(&fault)?;
+        }
+        while let Some(report) = self.consumer.reporter().take() {
+            match report {
+                Report::Assigned(partitions) => self.assign(&partitions)?,
+                Report::Revoked(partitions) => self.revoke(&partitions)?,
+                Report::CommitFailed(fault) => self.commit_failed(&fault)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts an event into the channel; while that is full, obeys.
+    fn hand_on(&mut self, event: KafkaEvent) -> Result<(), End> {
+        loop {
+            let command = select! {
+                send(self.events, event) -> sent => return sent.map_err(|_| End::Asked),
+                recv(self.commands) -> command => command,
+            };
+            self.obey(command.map_err(|_| End::Asked)?)?;
+        }
+    }
+
+    fn obey(&mut self, command: Command) -> Result<(), End> {
+        match command {
+            Command::Commit(next) => self.commit(next),
+            Command::Release => {
+                self.overdue = self.overdue.saturating_sub(1);
+                Ok(())
+            }
+            Command::Shutdown => Err(End::Asked),
+        }
+    }
+
+    fn commit(&mut self, next: Vec<(Partition, Offset)>) -> Result<(), End> {
+        let mut list = TopicPartitionList::new();
+        for (partition, Offset(offset)) in next {
+            if self.assigned.contains(&partition) {
+                let position = Position::Offset(offset);
+                list.add_partition_offset(&partition.topic, partition.partition, position).map_err(
+                    |fault| End::Fault(SourceError::stop(&format!("committing {partition}"), &fault)),
+                )?;
+            }
+        }
+        if list.count() == 0 {
+            return Ok(());
+        }
+        let sent = self.consumer.commit(&list, CommitMode::Async);
+        self.committed = Some(list);
+        match sent {
+            Ok(()) => Ok(()),
+            Err(fault) => self.commit_failed(&fault),
+        }
+    }
+
+    fn commit_failed(&mut self, fault: &KafkaError) -> Result<(), End> {
+        self.hand_on(KafkaEvent::Error(SourceError::again("committing offsets", fault)))
+    }
+
+    fn fault(&mut self, fault: &KafkaError) -> Result<(), End> {
+        match error::polled(fault, self.consumer.reporter().detail()) {
+            None => Ok(()),
+            Some(fault) if fault.retry() => self.hand_on(KafkaEvent::Error(fault)),
+            Some(fault) => Err(End::Fault(fault)),
+        }
+    }
+
+    fn assign(&mut self, partitions: &TopicPartitionList) -> Result<(), End> {
+        let positions = self.positions(partitions)?;
+        let stop = |fault| End::Fault(SourceError::stop("taking the assigned partitions", &fault));
+        self.consumer.assign(&positions.all).map_err(stop)?;
+        let named = named(partitions);
+        for partition in &named {
+            self.table.index(&partition.topic, partition.partition);
+        }
+        self.assigned = named.iter().cloned().collect();
+        if positions.found.count() > 0 {
+            self.consumer.commit(&positions.found, CommitMode::Async).map_err(stop)?;
+        }
+        self.hand_on(KafkaEvent::Assigned(named))
+    }
+
+    fn positions(&mut self, partitions: &TopicPartitionList) -> Result<positions::Positions, End> {
+        const ATTEMPT: &str = "asking the brokers where the assigned partitions begin";
+        for _ in 1..POSITION_ATTEMPTS_MAX {
+            match positions::resolve(&self.consumer, partitions, &self.settings.topics) {
+                Ok(positions) => return Ok(positions),
+                Err(fault) => self.hand_on(KafkaEvent::Error(SourceError::again(ATTEMPT, &fault)))?,
+            }
+        }
+        positions::resolve(&self.consumer, partitions, &self.settings.topics)
+            .map_err(|fault| End::Fault(SourceError::stop(ATTEMPT, &fault)))
+    }
+
+    /// Reports a revocation, waits for its release while commits still count, and lets go.
+    fn revoke(&mut self, partitions: &TopicPartitionList) -> Result<(), End> {
+        let lost = self.consumer.assignment_lost();
+        if lost {
+            self.assigned.clear();
+            self.committed = None;
+        }
+        self.hand_on(KafkaEvent::Revoked { partitions: named(partitions), lost })?;
+        self.wait_for_release()?;
+        self.assigned.clear();
+        self.confirm_commit();
+        self.consumer
+            .unassign()
+            .map_err(|fault| End::Fault(SourceError::stop("letting the revoked partitions go", &fault)))
+    }
+
+    fn wait_for_release(&mut self) -> Result<(), End> {
+        let deadline = after(self.settings.release_wait);
+        loop {
+            let command = select! {
+                recv(self.commands) -> command => command.map_err(|_| End::Asked)?,
+                recv(deadline) -> _ => {
+                    self.overdue += 1;
+                    tracing::warn!("revoked partitions were not released in time: their last records may be answered again");
+                    return Ok(());
+                }
+            };
+            match command {
+                Command::Release if self.overdue == 0 => return Ok(()),
+                command => self.obey(command)?,
+            }
+        }
+    }
+
+    /// Repeats the last commit and waits for its answer: the next owner reads it in a moment.
+    fn confirm_commit(&mut self) {
+        if let Err(error) = self.commit_last() {
+            tracing::warn!(%error, "the last records of revoked partitions may be answered again");
+        }
+    }
+
+    fn commit_last(&mut self) -> Result<(), SourceError> {
+        let Some(list) = self.committed.take() else { return Ok(()) };
+        self.consumer
+            .commit(&list, CommitMode::Sync)
+            .map_err(|fault| SourceError::stop("committing offsets for the last time", &fault))
+    }
+
+    /// Reports the fault that ends reading, then obeys until it is told to stop.
+    fn wind_down(&mut self, fault: SourceError) {
+        if self.hand_on(KafkaEvent::Error(fault)).is_err() {
+            return;
+        }
+        while let Ok(command) = self.commands.recv() {
+            if self.obey(command).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn named(list: &TopicPartitionList) -> Vec<Partition> {
+    let name = |topic: &str, partition| Partition { topic: Arc::from(topic), partition };
+    list.elements().iter().map(|element| name(element.topic(), element.partition())).collect()
+}
