@@ -1,0 +1,197 @@
+//! Keyed sliding windows, exact for every row: the heart of the engine. Knows no SQL and no Kafka.
+//!
+//! Takes a [`WindowInput`], Arrow columns in order of arrival, and hands on a [`WindowOutput`] with one
+//! value a row for each aggregate of its [`WindowSpec`]. Keeps, for each key, one time-ordered buffer
+//! that serves all windows of the spec. Fails only on input that does not have the spec's shape; what
+//! one row can't answer is a [`WindowError`] of that row.
+//!
+//! What a row sees, exactly. Let `t` be its event time and `m` the watermark in force:
+//! - `RANGE start..end`: rows of its key that arrived before it, with `t - start <= time <= t - end` and
+//!   `time >= m - start`. So a row that is not older than the watermark is exact, and a late one is
+//!   answered against what is still held, whatever else shares the state and whenever memory is freed.
+//! - `RANGE UNBOUNDED PRECEDING..end`: rows with `time <= t - end`, and those with `time < m - end`,
+//!   which are folded into one accumulator.
+//! - `ROWS start..end`, `lag`: rows by position in (time, arrival) order; held are all rows with
+//!   `time >= m` and the `start` rows before those.
+//! - `ROWS UNBOUNDED PRECEDING..end`, `row_number`: rows up to `end` positions before it, and those
+//!   before the last `end` rows older than `m`, which are folded.
+//! - A row sees itself wherever the frame ends at the current row, however late it is.
+//! - The last three kinds know only rows that are not older than the key's horizon: `m` less
+//!   [`WindowSettings::idle`], taken at the key's first row and again at each row that finds all earlier
+//!   ones older than that. A row older than the horizon sees itself, and is not remembered.
+//!
+//! The surprising decision: nothing is ever subtracted from a float. Sums over any range are put
+//! together from parts, so they hold only what is in the frame.
+
+mod answer;
+mod carry;
+mod check;
+mod column;
+mod dense;
+mod distinct;
+mod frame;
+mod history;
+mod intern;
+mod key;
+mod measure;
+mod output;
+mod plan;
+mod prefix;
+mod rows;
+mod shard;
+mod small;
+mod spec;
+mod tree;
+
+pub use spec::{
+    Aggregate, Frame, FrameFunction, Function, Ties, Usage, WindowError, WindowInput, WindowInputError,
+    WindowOutput, WindowSettings, WindowSpec, WindowSpecError,
+};
+
+use arrow::array::Array;
+use arrow::datatypes::DataType;
+use rayon::prelude::*;
+
+use key::KeyReader;
+use plan::Plan;
+use shard::{Batch, Shard, ShardAnswers};
+
+/// The state of all windows over the same rows with the same keys.
+#[derive(Debug)]
+pub struct WindowState {
+    spec: WindowSpec,
+    settings: WindowSettings,
+    plan: Plan,
+    reader: KeyReader,
+    shards: Vec<Shard>,
+    /// Highest watermark so far.
+    watermark: i64,
+}
+
+impl WindowState {
+    /// An empty state, or the reason why the spec can't be kept.
+    pub fn new(spec: WindowSpec, settings: WindowSettings) -> Result<Self, WindowSpecError> {
+        let plan = Plan::new(&spec)?;
+        let reader = KeyReader::new(&spec.keys)?;
+        let shards = (0..settings.shards.max(1)).map(|_| Shard::new()).collect();
+        Ok(Self { spec, settings, plan, reader, shards, watermark: i64::MIN })
+    }
+
+    /// Adds a batch of rows and answers each of them.
+    pub fn process(&mut self, input: &WindowInput<'_>) -> Result<WindowOutput, WindowInputError> {
+        self.check(input)?;
+        let watermarks = self.watermarks(input);
+        let keys = self.reader.read(input.keys)?;
+        let hashes: Vec<u64> = (0..input.times.len()).map(|row| keys.hash(row)).collect();
+        let batch = Batch {
+            plan: &self.plan,
+            settings: &self.settings,
+            input,
+            keys: &keys,
+            hashes: &hashes,
+            watermarks: &watermarks,
+        };
+        let answers = process_shards(&mut self.shards, &batch)?;
+        self.watermark = watermarks.last().copied().unwrap_or(self.watermark);
+        let columns: Result<Vec<_>, _> = answers.columns.into_iter().map(output::Answers::finish).collect();
+        let columns = columns.map_err(|error| WindowInputError::Arrow(error.to_string()))?;
+        let mut errors = answers.errors;
+        errors.sort_unstable();
+        Ok(WindowOutput { columns, errors })
+    }
+
+    /// What the state holds at the moment.
+    pub fn usage(&self) -> Usage {
+        self.shards.iter().map(Shard::usage).fold(Usage::default(), std::ops::Add::add)
+    }
+
+    /// The spec the state was made from.
+    pub fn spec(&self) -> &WindowSpec {
+        &self.spec
+    }
+
+    fn check(&self, input: &WindowInput<'_>) -> Result<(), WindowInputError> {
+        let rows = input.times.len();
+        if u32::try_from(rows).is_err() {
+            return Err(WindowInputError::Shape(format!(
+                "{rows} rows in a batch: send fewer than 4 billion"
+            )));
+        }
+        let filters = vec![DataType::Boolean; self.spec.filters];
+        let given: Vec<&dyn Array> = input.filters.iter().map(|filter| filter as &dyn Array).collect();
+        let columns = |columns: &'_ [arrow::array::ArrayRef]| -> Vec<(DataType, usize)> {
+            columns.iter().map(|column| (column.data_type().clone(), column.len())).collect()
+        };
+        check_columns("key", &self.spec.keys, &columns(input.keys), rows)?;
+        check_columns("argument", &self.spec.arguments, &columns(input.arguments), rows)?;
+        let given: Vec<_> = given.iter().map(|column| (column.data_type().clone(), column.len())).collect();
+        check_columns("filter", &filters, &given, rows)?;
+        if input.watermarks.len() == rows {
+            return Ok(());
+        }
+        Err(WindowInputError::Shape(format!("{} watermarks for {rows} rows", input.watermarks.len())))
+    }
+
+    /// The watermark of each row: never lower than before, and one for all rows answered together.
+    fn watermarks(&self, input: &WindowInput<'_>) -> Vec<i64> {
+        let mut highest = self.watermark;
+        let mut watermarks: Vec<i64> = Vec::with_capacity(input.times.len());
+        for (row, watermark) in input.watermarks.iter().enumerate() {
+            let tied = input.ties == Ties::Together && row > 0 && input.times[row] == input.times[row - 1];
+            if !tied {
+                highest = highest.max(*watermark);
+            }
+            watermarks.push(highest);
+        }
+        watermarks
+    }
+}
+
+fn check_columns(
+    what: &str,
+    expected: &[DataType],
+    given: &[(DataType, usize)],
+    rows: usize,
+) -> Result<(), WindowInputError> {
+    if given.len() != expected.len() {
+        let message = format!("{} {what} columns where the spec has {}", given.len(), expected.len());
+        return Err(WindowInputError::Shape(message));
+    }
+    for (index, (expected, (data_type, length))) in expected.iter().zip(given).enumerate() {
+        if data_type != expected || *length != rows {
+            return Err(WindowInputError::Shape(format!(
+                "{what} column {index} has {length} rows of type {data_type} where {rows} of type {expected} belong"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Gives each shard its rows, and puts the answers back in order.
+fn process_shards(shards: &mut [Shard], batch: &Batch<'_>) -> Result<ShardAnswers, WindowInputError> {
+    let count = batch.input.times.len() as u32;
+    if let [shard] = shards {
+        let rows: Vec<u32> = (0..count).collect();
+        return shard.process(batch, &rows);
+    }
+    let mut rows: Vec<Vec<u32>> = vec![Vec::new(); shards.len()];
+    for (row, hash) in (0..count).zip(batch.hashes) {
+        // Bits that the shards' own tables make little use of.
+        rows[(hash >> 24 & 0xffff) as usize % shards.len()].push(row);
+    }
+    let parts: Vec<Result<ShardAnswers, WindowInputError>> =
+        if count as usize >= batch.settings.parallel_rows_min {
+            shards.par_iter_mut().zip(&rows).map(|(shard, rows)| shard.process(batch, rows)).collect()
+        } else {
+            shards.iter_mut().zip(&rows).map(|(shard, rows)| shard.process(batch, rows)).collect()
+        };
+    let mut all = ShardAnswers::empty(batch.plan, count as usize);
+    for (part, rows) in parts.into_iter().zip(&rows) {
+        let part = part?;
+        for (column, answers) in all.columns.iter_mut().zip(&part.columns) {
+            column.scatter(answers, rows);
+        }
+        all.errors.extend(part.errors);
+    }
+    Ok(all)
+}
