@@ -1,0 +1,81 @@
+//! Rules become one shared graph: SQL text to logical plan to [`RuleGraph`].
+//!
+//! Takes the texts of queries and a [`Catalog`] of what they may name; hands on a [`RuleGraph`] in which
+//! equal rows, columns and windows of all queries are one, and every finding as a
+//! [`Diagnostic`]. Keeps nothing. A query that is refused never harms the others.
+//! What would surprise: DataFusion plans and type-checks, but its optimizer never runs (only
+//! `SimplifyExpressions`): batch rewrites move predicates below windows and so split state that rules share.
+
+mod catalog;
+mod contract;
+mod culprit;
+mod error;
+mod explain;
+mod expression;
+mod functions;
+mod ir;
+mod join;
+mod list;
+mod lookup;
+mod lower;
+mod plan;
+mod refuse;
+mod rewrite;
+mod stack;
+mod tables;
+mod view;
+mod window;
+
+pub use catalog::{Catalog, CatalogSources};
+pub use contract::parse_contract;
+pub(crate) use error::first_word;
+pub(crate) use expression::columns_read;
+pub use functions::FUNCTION_NOTES;
+pub use ir::{
+    Column, ColumnId, Definition, HashedAggregate, Output, QueryPlan, RowSet, RowSetId, RowSource, RuleGraph,
+    WindowColumn, WindowKey,
+};
+pub use list::{List, ListError};
+
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, SourceText};
+
+/// One query to compile: a rule's id and the text of its file.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// The rule's id, for the graph's list of who reads what.
+    pub id: String,
+    /// The whole file; comments, headers among them, are skipped by the parser.
+    pub source: Arc<SourceText>,
+}
+
+/// What compiling gives: the graph of every query that can stream, and what is wrong with the others.
+#[derive(Debug)]
+pub struct Compiled {
+    /// Operators of all accepted queries, shared.
+    pub graph: RuleGraph,
+    /// Findings, in the order of the queries and of their text.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Compiles all queries into one graph; a query with an error is left out and reported.
+pub fn compile(catalog: &Catalog, queries: &[Query]) -> Compiled {
+    stack::deep(|| compile_each(catalog, queries))
+}
+
+fn compile_each(catalog: &Catalog, queries: &[Query]) -> Compiled {
+    let mut builder = lower::GraphBuilder::new(catalog);
+    let mut diagnostics = Vec::new();
+    for query in queries {
+        match plan::plan(catalog, query) {
+            Ok(plan) => {
+                if let Err(finding) = builder.add(query, &plan) {
+                    diagnostics.push(finding);
+                }
+            }
+            Err(findings) => diagnostics.extend(findings),
+        }
+    }
+    Compiled { graph: builder.finish(), diagnostics }
+}
