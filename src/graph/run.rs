@@ -1,0 +1,269 @@
+//! One batch through the steps.
+//!
+//! Holds the rows and columns of each row set while the batch is worked on, and the rows that failed for
+//! each query; hands on [`RuleHits`].
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, new_empty_array, new_null_array};
+use arrow::compute::{FilterBuilder, interleave};
+
+use super::evaluate::{Compiled, Failure};
+use super::schedule::{CompiledQuery, Step, WindowStep};
+use super::{EngineError, EngineInput, QueryHits, RowError, RuleHits};
+use crate::sql::{ColumnId, Definition, RowSetId, RowSource, RuleGraph};
+use crate::window::{WindowInput, WindowSettings, WindowState};
+
+/// Rows and columns of one row set for this batch.
+#[derive(Default)]
+struct Data {
+    /// Row numbers in the batch.
+    rows: Vec<u32>,
+    columns: Vec<Option<ArrayRef>>,
+    /// For a filtered row set, which rows of its input passed.
+    mask: Option<BooleanArray>,
+    /// For a union, which input and which row of it each row is.
+    origin: Vec<(usize, usize)>,
+}
+
+/// The work on one batch.
+pub(super) struct Run<'a> {
+    graph: &'a RuleGraph,
+    windows: &'a WindowSettings,
+    input: &'a EngineInput<'a>,
+    data: Vec<Data>,
+    /// For each query, rows that failed and why.
+    failed: BTreeMap<(usize, u32), (String, bool)>,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(graph: &'a RuleGraph, windows: &'a WindowSettings, input: &'a EngineInput<'a>) -> Self {
+        let empty = |row_set: &crate::sql::RowSet| Data {
+            columns: vec![None; row_set.columns.len()],
+            ..Data::default()
+        };
+        Self {
+            graph,
+            windows,
+            input,
+            data: graph.row_sets.iter().map(empty).collect(),
+            failed: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn step(&mut self, step: &Step, states: &mut [WindowState]) -> Result<(), EngineError> {
+        match step {
+            Step::Rows { rows, predicate, queries } => match &self.graph.row_sets[rows.0].source {
+                RowSource::Stream(stream) => {
+                    self.data[rows.0].rows =
+                        self.input.batch.streams.get(*stream).map(|s| s.rows.clone()).unwrap_or_default();
+                }
+                RowSource::Filter { input, .. } => {
+                    let Some(predicate) = predicate else { return Ok(()) };
+                    let parent = &self.data[input.0];
+                    let (mask, failures) =
+                        predicate.select(parent.rows.len(), |column| self.column(*input, column))?;
+                    let passed = mask.values().set_indices().map(|index| parent.rows[index]).collect();
+                    self.note(*input, failures, queries);
+                    self.data[rows.0].rows = passed;
+                    self.data[rows.0].mask = Some(mask);
+                }
+                RowSource::Union(inputs) => self.unite(*rows, inputs),
+            },
+            Step::Column { rows, column, expression, queries } => {
+                let values = self.compute(*rows, *column, expression.as_ref(), queries)?;
+                self.data[rows.0].columns[column.0] = Some(values);
+            }
+            Step::Window(window) => self.window(window, &mut states[window.state])?,
+        }
+        Ok(())
+    }
+
+    /// Rows of all inputs in order of arrival; for one row in several inputs, in the order of the inputs.
+    fn unite(&mut self, rows: RowSetId, inputs: &[RowSetId]) {
+        let mut all: Vec<(u32, usize, usize)> = Vec::new();
+        for (input, id) in inputs.iter().enumerate() {
+            all.extend(self.data[id.0].rows.iter().enumerate().map(|(index, row)| (*row, input, index)));
+        }
+        all.sort_unstable();
+        let data = &mut self.data[rows.0];
+        data.rows = all.iter().map(|(row, _, _)| *row).collect();
+        data.origin = all.into_iter().map(|(_, input, index)| (input, index)).collect();
+    }
+
+    fn compute(
+        &mut self,
+        rows: RowSetId,
+        column: ColumnId,
+        expression: Option<&Compiled>,
+        queries: &[usize],
+    ) -> Result<ArrayRef, EngineError> {
+        let row_set = &self.graph.row_sets[rows.0];
+        let known = &row_set.columns[column.0];
+        if self.data[rows.0].rows.is_empty() {
+            return Ok(new_empty_array(&known.data_type));
+        }
+        match (&known.definition, &row_set.source, expression) {
+            (Definition::Stream(index), RowSource::Stream(stream), _) => {
+                let values = self.input.batch.streams[*stream].columns[*index].clone();
+                values.ok_or_else(|| missing(&known.label))
+            }
+            (Definition::Inherited(parent), RowSource::Filter { input, .. }, _) => {
+                let values = self.column(*input, *parent)?;
+                let Some(mask) = &self.data[rows.0].mask else { return Err(missing(&known.label)) };
+                Ok(FilterBuilder::new(mask).build().filter(&values)?)
+            }
+            (Definition::United(parts), RowSource::Union(inputs), _) => {
+                let parts = inputs.iter().zip(parts).map(|(input, part)| self.column(*input, *part));
+                let parts = parts.collect::<Result<Vec<_>, _>>()?;
+                let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+                Ok(interleave(&parts, &self.data[rows.0].origin)?)
+            }
+            (_, _, Some(expression)) => {
+                let (values, failures) = self.evaluate(rows, expression)?;
+                self.note(rows, failures, queries);
+                Ok(values)
+            }
+            _ => Err(missing(&known.label)),
+        }
+    }
+
+    fn window(&mut self, window: &WindowStep, state: &mut WindowState) -> Result<(), EngineError> {
+        let rows = &self.data[window.rows.0].rows;
+        // Counting is not enough: a union may take some rows twice and others not at all.
+        let all = rows.iter().copied().eq(0..self.input.batch.rows.event_time.len() as u32);
+        let gather =
+            |values: &'a [i64]| -> Vec<i64> { rows.iter().map(|row| values[*row as usize]).collect() };
+        let (times, watermarks) = (&self.input.batch.rows.event_time, self.input.watermarks);
+        let gathered = (!all).then(|| (gather(times), gather(watermarks)));
+        let (times, watermarks) = gathered.as_ref().map_or((times.as_slice(), watermarks), |(t, w)| (t, w));
+        let columns = |ids: &[ColumnId]| {
+            ids.iter().map(|id| self.column(window.rows, *id)).collect::<Result<Vec<_>, _>>()
+        };
+        let (keys, arguments, filters) =
+            (columns(&window.keys)?, columns(&window.arguments)?, columns(&window.filters)?);
+        let filters: Vec<BooleanArray> = filters.iter().map(|filter| filter.as_boolean().clone()).collect();
+        if rows.is_empty() {
+            return self.no_answers(window);
+        }
+        let input = WindowInput {
+            times,
+            watermarks,
+            keys: &keys,
+            arguments: &arguments,
+            filters: &filters,
+            ties: self.input.ties,
+        };
+        let Ok(output) = catch_unwind(AssertUnwindSafe(|| state.process(&input))) else {
+            return self.start_anew(window, state);
+        };
+        let output = output?;
+        for error in output.errors {
+            let failure = Failure { row: error.row, message: error.message, panicked: false };
+            self.note(window.rows, vec![failure], &window.readers[error.aggregate]);
+        }
+        for (column, values) in window.outputs.iter().zip(output.columns) {
+            self.data[window.rows.0].columns[column.0] = Some(values);
+        }
+        Ok(())
+    }
+
+    /// After a panic a state can't be trusted: it starts empty, and the rows it met are set aside.
+    fn start_anew(&mut self, window: &WindowStep, state: &mut WindowState) -> Result<(), EngineError> {
+        tracing::error!("a window panicked: its state starts empty, and the rows of the batch are set aside");
+        *state = WindowState::new(state.spec().clone(), self.windows.clone())?;
+        let rows = self.data[window.rows.0].rows.len();
+        let failure = |row| Failure { row, message: "a window panicked".to_owned(), panicked: true };
+        self.note(window.rows, (0..rows).map(failure).collect(), &window.queries());
+        for column in &window.outputs {
+            let data_type = &self.graph.row_sets[window.rows.0].columns[column.0].data_type;
+            self.data[window.rows.0].columns[column.0] = Some(new_null_array(data_type, rows));
+        }
+        Ok(())
+    }
+
+    fn no_answers(&mut self, window: &WindowStep) -> Result<(), EngineError> {
+        for column in &window.outputs {
+            let empty = new_empty_array(&self.graph.row_sets[window.rows.0].columns[column.0].data_type);
+            self.data[window.rows.0].columns[column.0] = Some(empty);
+        }
+        Ok(())
+    }
+
+    fn evaluate(
+        &self,
+        rows: RowSetId,
+        expression: &Compiled,
+    ) -> Result<(ArrayRef, Vec<Failure>), EngineError> {
+        let inputs =
+            expression.inputs.iter().map(|input| self.column(rows, *input)).collect::<Result<Vec<_>, _>>()?;
+        expression.evaluate(&inputs, self.data[rows.0].rows.len())
+    }
+
+    fn column(&self, rows: RowSetId, column: ColumnId) -> Result<ArrayRef, EngineError> {
+        let values = self.data[rows.0].columns[column.0].as_ref();
+        values.map(Arc::clone).ok_or_else(|| missing(&self.graph.row_sets[rows.0].columns[column.0].label))
+    }
+
+    /// Notes rows of a row set that failed, for every query that reads what failed.
+    fn note(&mut self, rows: RowSetId, failures: Vec<Failure>, queries: &[usize]) {
+        for failure in failures {
+            let row = self.data[rows.0].rows[failure.row];
+            for query in queries {
+                self.failed
+                    .entry((*query, row))
+                    .or_insert_with(|| (failure.message.clone(), failure.panicked));
+            }
+        }
+    }
+
+    /// Evaluates what each query selects of its hits; rows that failed are no hits.
+    pub(super) fn finish(mut self, queries: &[CompiledQuery]) -> Result<RuleHits, EngineError> {
+        let mut hits = Vec::new();
+        for (index, query) in queries.iter().enumerate() {
+            if self.data[query.rows.0].rows.is_empty() {
+                continue;
+            }
+            let mut columns = Vec::with_capacity(query.outputs.len());
+            for output in &query.outputs {
+                let (values, failures) = self.evaluate(query.rows, output)?;
+                self.note(query.rows, failures, &[index]);
+                columns.push(values);
+            }
+            let found = QueryHits { query: index, rows: self.data[query.rows.0].rows.clone(), columns };
+            let found = self.without_failed(found)?;
+            if !found.rows.is_empty() {
+                hits.push(found);
+            }
+        }
+        let error = |((query, row), (message, panicked))| RowError { query, row, message, panicked };
+        Ok(RuleHits { hits, errors: self.failed.into_iter().map(error).collect() })
+    }
+
+    fn without_failed(&self, hits: QueryHits) -> Result<QueryHits, EngineError> {
+        let query = hits.query;
+        if self.failed.range((query, 0)..=(query, u32::MAX)).next().is_none() {
+            return Ok(hits);
+        }
+        let kept: BooleanArray =
+            hits.rows.iter().map(|row| Some(!self.failed.contains_key(&(query, *row)))).collect();
+        let filter = FilterBuilder::new(&kept).build();
+        let columns = hits.columns.iter().map(|column| filter.filter(column)).collect::<Result<_, _>>()?;
+        let rows = hits
+            .rows
+            .iter()
+            .zip(kept.values().iter())
+            .filter(|(_, kept)| *kept)
+            .map(|(row, _)| *row)
+            .collect();
+        Ok(QueryHits { query, rows, columns })
+    }
+}
+
+fn missing(label: &str) -> EngineError {
+    EngineError::Columns(arrow::error::ArrowError::InvalidArgumentError(format!(
+        "column {label} is not there"
+    )))
+}
