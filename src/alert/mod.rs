@@ -1,0 +1,246 @@
+//! Hits become alerts: stable ids, reasons, suppression.
+//!
+//! Takes [`RuleHits`] with the batch they were found in; hands on an [`AlertBatch`] of finished messages.
+//! Keeps when each rule last alerted about each `@dedup` value. An alert's bytes depend on the event, its
+//! coordinates and the rule alone, so the same input in the same order gives the same bytes.
+
+mod json;
+mod reason;
+mod suppression;
+
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::decode::DecodedBatch;
+use crate::event::{Contract, Coordinates, EventTime, Offset};
+use crate::graph::{QueryHits, RuleHits};
+use crate::rules::{Rule, Status};
+
+pub use json::value as json_value;
+use suppression::Suppression;
+
+/// What tells one deployment's alerts from another's.
+#[derive(Debug, Clone, Default)]
+pub struct AlertSettings {
+    /// Name of the Kafka cluster, part of each alert's id.
+    pub cluster: String,
+    /// Number that the settings raise when a topic is made anew under its old name.
+    pub generation: u32,
+}
+
+/// The alerts of one batch.
+#[derive(Debug, Clone, Default)]
+pub struct AlertBatch {
+    /// Alerts in the order of their rows, then of their rules.
+    pub alerts: Vec<Alert>,
+    /// Hits that `@dedup` held back.
+    pub suppressed: u64,
+    /// Hits outside their rule's `@valid_from` to `@valid_until`.
+    pub out_of_validity: u64,
+}
+
+/// One alert, ready to be sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alert {
+    /// Hash of coordinates, rule and version.
+    pub alert_id: String,
+    /// Index of the rule among those it was evaluated with.
+    pub rule: usize,
+    /// Whether the rule is live or in shadow.
+    pub status: Status,
+    /// Whom it is about: the message's key.
+    pub entity: String,
+    /// The sentence.
+    pub reason: String,
+    /// Event time of the hit.
+    pub event_time: EventTime,
+    /// Row in the batch.
+    pub row: u32,
+    /// Where the event stands.
+    pub coordinates: Coordinates,
+    /// The message, `tollgate.alert/1`.
+    pub value: Vec<u8>,
+}
+
+/// Makes alerts of hits.
+#[derive(Debug)]
+pub struct AlertMaker {
+    settings: AlertSettings,
+    contract: Contract,
+    rules: Arc<[Rule]>,
+    suppression: Suppression,
+}
+
+impl AlertMaker {
+    /// A maker for the rules of one graph, in the graph's order.
+    pub fn new(settings: AlertSettings, contract: Contract, rules: Arc<[Rule]>) -> Self {
+        Self { settings, contract, rules, suppression: Suppression::default() }
+    }
+
+    /// The rules whose hits it takes.
+    pub fn rules(&self) -> &Arc<[Rule]> {
+        &self.rules
+    }
+
+    /// Alerts of one batch's hits; `late` is how long after its turn each row came, microseconds.
+    pub fn make(&mut self, batch: &DecodedBatch, hits: &RuleHits, late: &[i64]) -> AlertBatch {
+        let mut made = AlertBatch::default();
+        let mut order: Vec<(u32, usize, usize)> = Vec::new();
+        for (index, found) in hits.hits.iter().enumerate() {
+            order.extend(found.rows.iter().enumerate().map(|(hit, row)| (*row, index, hit)));
+        }
+        order.sort_unstable();
+        let mut ordinal = 0;
+        let mut previous = None;
+        for (row, index, hit) in order {
+            let found = &hits.hits[index];
+            ordinal = if previous == Some((row, index)) { ordinal + 1 } else { 0 };
+            previous = Some((row, index));
+            let place =
+                Place { batch, row, hit, ordinal, late: late.get(row as usize).copied().unwrap_or(0) };
+            self.alert(found, &place, &mut made);
+        }
+        made
+    }
+
+    fn alert(&mut self, found: &QueryHits, place: &Place<'_>, made: &mut AlertBatch) {
+        let rules = Arc::clone(&self.rules);
+        let rule = &rules[found.query];
+        let event_time = EventTime(place.batch.rows.event_time[place.row as usize]);
+        if !rule.header.judges(event_time) {
+            made.out_of_validity += 1;
+            return;
+        }
+        let suppressed_before = match &rule.header.dedup {
+            None => 0,
+            Some(dedup) => {
+                let key = dedup
+                    .columns
+                    .iter()
+                    .map(|name| column(rule, found, name))
+                    .map(|c| json::key(c, place.hit))
+                    .collect();
+                match self.suppression.admit(found.query, key, event_time, dedup.period) {
+                    Some(suppressed) => suppressed,
+                    None => {
+                        made.suppressed += 1;
+                        return;
+                    }
+                }
+            }
+        };
+        made.alerts.push(self.finished(rule, found, place, suppressed_before));
+    }
+
+    fn finished(&self, rule: &Rule, found: &QueryHits, place: &Place<'_>, suppressed_before: u64) -> Alert {
+        let header = &rule.header;
+        let rows = &place.batch.rows;
+        let row = place.row as usize;
+        let source = &rows.partitions[rows.partition[row] as usize];
+        let coordinates =
+            Coordinates { partition: source.partition.clone(), offset: Offset(rows.offset[row]) };
+        let event_time = EventTime(rows.event_time[row]);
+        let event_id = self.event_id(place, source.stream, &coordinates);
+        let entity_column =
+            header.entity.as_ref().or_else(|| header.dedup.as_ref().and_then(|dedup| dedup.columns.first()));
+        let (entity_type, entity) = match entity_column {
+            Some(name) => (name.as_str(), json::key(column(rule, found, name), place.hit)),
+            None => ("event", event_id.clone()),
+        };
+        let values: Map<String, Value> = rule
+            .columns
+            .iter()
+            .zip(&found.columns)
+            .map(|(name, values)| (name.clone(), json::value(values, place.hit)))
+            .collect();
+        let reason = reason::sentence(&header.reason, |name| column(rule, found, name), place.hit);
+        let alert_id = self.alert_id(&coordinates, rule, place.ordinal);
+        let value = json!({
+            "schema": "tollgate.alert/1",
+            "alert_id": alert_id,
+            "event_id": event_id,
+            "entity": {"type": entity_type, "id": entity},
+            "event_time": event_time.to_string(),
+            "rule": {
+                "id": header.id, "version": rule.version, "title": header.title, "status": header.status,
+                "severity": header.severity, "typology": header.typology, "owner": header.owner,
+                "runbook": header.runbook, "tags": header.tags,
+            },
+            "action": header.action,
+            "score": header.score,
+            "reason": reason,
+            "values": values,
+            "late_ms": place.late / 1_000,
+            "exact_since": null,
+            "suppressed_before": suppressed_before,
+            "source": {
+                "cluster": self.settings.cluster, "topic": &*coordinates.partition.topic,
+                "partition": coordinates.partition.partition, "offset": coordinates.offset.0,
+            },
+        });
+        Alert {
+            alert_id,
+            rule: found.query,
+            status: header.status,
+            entity,
+            reason,
+            event_time,
+            row: place.row,
+            coordinates,
+            value: value.to_string().into_bytes(),
+        }
+    }
+
+    /// The `PRIMARY KEY` of the event, its parts joined by `/`; its coordinates where it has none.
+    fn event_id(&self, place: &Place<'_>, stream_index: usize, coordinates: &Coordinates) -> String {
+        let stream = &self.contract.streams[stream_index];
+        let rows = &place.batch.streams[stream_index];
+        let index = rows.rows.binary_search(&place.row).ok();
+        let part = |column: &usize| Some(json::key(rows.columns[*column].as_ref()?, index?));
+        match stream.event_id.iter().map(part).collect::<Option<Vec<_>>>() {
+            Some(parts) if !parts.is_empty() => parts.join("/"),
+            _ => coordinates.to_string(),
+        }
+    }
+
+    /// First 32 hex digits of the SHA-256 of cluster, topic, generation, partition, offset, rule, version
+    /// and the hit's ordinal, each ended by a zero byte.
+    fn alert_id(&self, coordinates: &Coordinates, rule: &Rule, ordinal: usize) -> String {
+        let mut digest = Sha256::new();
+        let parts = [
+            self.settings.cluster.clone(),
+            coordinates.partition.topic.to_string(),
+            self.settings.generation.to_string(),
+            coordinates.partition.partition.to_string(),
+            coordinates.offset.0.to_string(),
+            rule.header.id.clone(),
+            rule.version.clone(),
+            ordinal.to_string(),
+        ];
+        for part in parts {
+            digest.update(part.as_bytes());
+            digest.update([0]);
+        }
+        digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// One hit of one row.
+struct Place<'a> {
+    batch: &'a DecodedBatch,
+    row: u32,
+    /// Index among the query's hits.
+    hit: usize,
+    /// How many hits of the same rule on the same row came before.
+    ordinal: usize,
+    late: i64,
+}
+
+/// A selected column by name; [`Rule`]s are only made when the names their headers use are selected.
+fn column<'a>(rule: &Rule, found: &'a QueryHits, name: &str) -> &'a ArrayRef {
+    let index = rule.columns.iter().position(|own| own == name).unwrap_or(0);
+    &found.columns[index]
+}

@@ -1,0 +1,166 @@
+//! The files of a rules folder, read and told apart.
+//!
+//! Takes a path; hands on [`RuleFiles`]: contract, views, lists and rule texts. Whatever can't be read becomes
+//! a finding about that file, and the others go on.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, SourceText};
+use crate::sql::{CatalogSources, List};
+
+/// Folders below this depth are not looked into: a link that leads back would never end.
+const DEPTH_MAX: usize = 16;
+
+/// What a rules folder holds.
+#[derive(Debug, Default)]
+pub struct RuleFiles {
+    /// Contract, views and lists.
+    pub catalog: CatalogSources,
+    /// Files of one rule each, in the order of their paths.
+    pub rules: Vec<Arc<SourceText>>,
+    /// Name and text of each view, for versions.
+    pub view_texts: Vec<(String, String)>,
+    /// Files that can't be read.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A folder that can't be used at all.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// The path is not there or can't be listed.
+    #[error("rules folder {} can't be read: {cause}", path.display())]
+    Unreadable {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// There is no contract.
+    #[error("no event contract at {}: write CREATE TABLE for each stream in schema.sql, or name the file with --schema", path.display())]
+    NoContract {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+}
+
+impl RuleFiles {
+    /// Reads a folder, or one rule file with the contract, views and lists of its folder.
+    pub fn open(path: &Path, schema: Option<&Path>) -> Result<Self, FolderError> {
+        let unreadable = |cause| FolderError::Unreadable { path: path.to_owned(), cause };
+        let one_file = fs::metadata(path).map_err(unreadable)?.is_file();
+        let root = if one_file { root_of(path) } else { path.to_owned() };
+        let schema = schema.map_or_else(|| root.join("schema.sql"), Path::to_owned);
+        if !schema.is_file() {
+            return Err(FolderError::NoContract { path: schema });
+        }
+        let mut paths = Vec::new();
+        list_files(&root, 0, &mut paths)
+            .map_err(|cause| FolderError::Unreadable { path: root.clone(), cause })?;
+        paths.sort_unstable();
+        let mut files = Self::default();
+        files.catalog.contract = files.text(&schema);
+        for file in paths.iter().filter(|file| !same_file(file, &schema)) {
+            let in_lists = file.strip_prefix(&root).is_ok_and(|relative| relative.starts_with("lists"));
+            if in_lists {
+                files.list(file);
+            } else if file.extension().is_some_and(|ending| ending == "sql") {
+                files.sql(file, one_file.then_some(path));
+            }
+        }
+        if let Some(contract) = files.catalog.contract.clone() {
+            files.note_views(&contract.text);
+        }
+        Ok(files)
+    }
+
+    fn text(&mut self, path: &Path) -> Option<Arc<SourceText>> {
+        match fs::read_to_string(path) {
+            Ok(text) => Some(SourceText::new(path.display(), text)),
+            Err(cause) => {
+                self.diagnostics
+                    .push(Diagnostic::file_error(path.display(), format!("the file can't be read: {cause}")));
+                None
+            }
+        }
+    }
+
+    fn list(&mut self, path: &Path) {
+        match List::open(path) {
+            Ok(list) => self.catalog.lists.push(list),
+            Err(failure) => self
+                .diagnostics
+                .push(Diagnostic::file_error(path.display(), failure.to_string()).with_code("list")),
+        }
+    }
+
+    fn sql(&mut self, path: &Path, only: Option<&Path>) {
+        let Some(source) = self.text(path) else { return };
+        if is_view(&source.text) {
+            self.note_views(&source.text);
+            self.catalog.views.push(source);
+        } else if only.is_none_or(|only| same_file(only, path)) {
+            self.rules.push(source);
+        }
+    }
+
+    fn note_views(&mut self, text: &str) {
+        use datafusion_sql::sqlparser::{ast::Statement, dialect::GenericDialect, parser::Parser};
+        for statement in Parser::parse_sql(&GenericDialect {}, text).unwrap_or_default() {
+            if let Statement::CreateView(view) = statement {
+                let name = view.name.0.last().map(|part| part.to_string().trim_matches('"').to_lowercase());
+                self.view_texts.extend(name.map(|name| (name, view.query.to_string())));
+            }
+        }
+    }
+}
+
+/// The nearest folder above a rule file that holds a contract; its own folder where none does.
+fn root_of(file: &Path) -> PathBuf {
+    let own = file.parent().unwrap_or(Path::new("."));
+    let own = if own.as_os_str().is_empty() { Path::new(".") } else { own };
+    own.ancestors().find(|folder| folder.join("schema.sql").is_file()).unwrap_or(own).to_owned()
+}
+
+fn list_files(folder: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if hidden {
+            continue;
+        }
+        if path.is_dir() && depth < DEPTH_MAX {
+            list_files(&path, depth + 1, paths)?;
+        } else if path.is_file() {
+            paths.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => a == b,
+    }
+}
+
+/// Whether the first statement of a file defines a view: `CREATE` and soon after it `VIEW`.
+fn is_view(text: &str) -> bool {
+    use datafusion_sql::sqlparser::{dialect::GenericDialect, tokenizer::Token, tokenizer::Tokenizer};
+    // A file that can't be cut into words is told from its first lines, so that its fault is found as what it is.
+    let head: String = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("--"))
+        .take(8)
+        .collect::<Vec<_>>()
+        .join("\n");
+    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize();
+    let tokens = tokens.or_else(|_| Tokenizer::new(&GenericDialect {}, &head).tokenize()).unwrap_or_default();
+    let mut words =
+        tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).take(6).map(Token::to_string);
+    let is = |word: &str, keyword: &str| word.eq_ignore_ascii_case(keyword);
+    words.next().is_some_and(|word| is(&word, "create"))
+        && words.take_while(|word| !is(word, "as") && !is(word, "table")).any(|word| is(&word, "view"))
+}

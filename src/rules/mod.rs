@@ -1,0 +1,184 @@
+//! Rule files: a folder of SQL becomes a [`RuleSet`] that a job can run.
+//!
+//! Takes a folder (`schema.sql`, rules and views in any sub-folder, `lists/`); hands on the rules that are
+//! sound, compiled into graphs, and every finding of every file. A broken rule is left out and reported; it
+//! never stops the others. What would surprise: a rule's version is a hash of what changes its answers
+//! (query, action, score, reason, dedup, budget, views), so a new title or owner is no new version.
+
+mod folder;
+mod header;
+mod reason;
+mod version;
+
+pub use folder::{FolderError, RuleFiles};
+pub use header::{Action, Dedup, Emit, Header, RuleSeverity, Status};
+pub use reason::{Reason, ReasonPart};
+
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, SourceText};
+use crate::graph::Engine;
+use crate::sql::{Catalog, Query, RuleGraph, compile, first_word};
+use crate::window::WindowSettings;
+
+/// One sound rule.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// What its header says.
+    pub header: Header,
+    /// Hash of what changes its answers, 12 hex digits.
+    pub version: String,
+    /// Its file.
+    pub source: Arc<SourceText>,
+    /// Names of the columns it selects, in order.
+    pub columns: Vec<String>,
+}
+
+/// The rules that run under one order of answers, and their graph.
+#[derive(Debug, Clone, Default)]
+pub struct CompiledRules {
+    /// Rules, indexed as the graph's queries.
+    pub rules: Vec<Rule>,
+    /// Their shared graph.
+    pub graph: RuleGraph,
+}
+
+/// When the rules of a set are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerOrder {
+    /// As each header says, and so where one says nothing.
+    Default(Emit),
+    /// So, whatever the headers say.
+    Forced(Emit),
+}
+
+impl AnswerOrder {
+    fn of(self, header: &Header) -> Emit {
+        match self {
+            Self::Default(emit) => header.emit.unwrap_or(emit),
+            Self::Forced(emit) => emit,
+        }
+    }
+}
+
+/// All rules of a folder, compiled.
+#[derive(Debug)]
+pub struct RuleSet {
+    /// Streams, views, lists, functions.
+    pub catalog: Catalog,
+    /// Rules answered as their rows arrive.
+    pub on_arrival: CompiledRules,
+    /// Rules answered in order of event time.
+    pub in_order: CompiledRules,
+    /// Sound rules that do not run: drafts and those switched off.
+    pub resting: Vec<Rule>,
+    /// Hash of the versions of all rules that run, 12 hex digits.
+    pub version: String,
+    /// What was found in the files, in the order of their names.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl RuleSet {
+    /// Compiles all files.
+    ///
+    /// # Errors
+    /// The findings in the contract, without which nothing can be compiled.
+    pub fn compile(files: RuleFiles, order: AnswerOrder) -> Result<Self, Vec<Diagnostic>> {
+        let (catalog, mut diagnostics) = Catalog::build(files.catalog)?;
+        diagnostics.splice(0..0, files.diagnostics);
+        let read = header::read_all(&files.rules);
+        let headers = read.sound;
+        diagnostics.extend(read.findings);
+        diagnostics.extend(queries_of(&catalog, &read.broken));
+        let mut set = Self {
+            on_arrival: CompiledRules::default(),
+            in_order: CompiledRules::default(),
+            resting: Vec::new(),
+            version: String::new(),
+            diagnostics,
+            catalog,
+        };
+        for wanted in [Emit::OnArrival, Emit::InOrder] {
+            let runs = |header: &&(Header, Arc<SourceText>)| header.0.runs() && order.of(&header.0) == wanted;
+            let compiled = set.compile_rules(headers.iter().filter(runs), &files.view_texts);
+            match wanted {
+                Emit::OnArrival => set.on_arrival = compiled,
+                Emit::InOrder => set.in_order = compiled,
+            }
+        }
+        set.resting =
+            set.compile_rules(headers.iter().filter(|header| !header.0.runs()), &files.view_texts).rules;
+        set.version = version::of_set(set.on_arrival.rules.iter().chain(&set.in_order.rules));
+        set.diagnostics.sort_by(|a, b| {
+            (&a.source.file, a.span.as_ref().map(|s| s.start))
+                .cmp(&(&b.source.file, b.span.as_ref().map(|s| s.start)))
+        });
+        Ok(set)
+    }
+
+    fn compile_rules<'a>(
+        &mut self,
+        headers: impl Iterator<Item = &'a (Header, Arc<SourceText>)>,
+        views: &[(String, String)],
+    ) -> CompiledRules {
+        let headers: Vec<_> = headers.collect();
+        let queries: Vec<Query> = headers
+            .iter()
+            .map(|(header, source)| Query { id: header.id.clone(), source: Arc::clone(source) })
+            .collect();
+        let mut compiled = compile(&self.catalog, &queries);
+        self.diagnostics.append(&mut compiled.diagnostics);
+        self.leave_out_what_cannot_run(&mut compiled.graph, &queries);
+        let mut rules = Vec::new();
+        let mut sound = Vec::new();
+        for plan in compiled.graph.queries {
+            let Some((header, source)) = headers.iter().find(|(header, _)| header.id == plan.id) else {
+                continue;
+            };
+            let columns: Vec<String> = plan.outputs.iter().map(|output| output.name.clone()).collect();
+            let findings = header.check_columns(source, &columns);
+            if findings.is_empty() {
+                let version = version::of_rule(header, source, views);
+                rules.push(Rule { header: header.clone(), version, source: Arc::clone(source), columns });
+                sound.push(plan);
+            }
+            self.diagnostics.extend(findings);
+        }
+        CompiledRules { rules, graph: RuleGraph { row_sets: compiled.graph.row_sets, queries: sound } }
+    }
+
+    /// Drops queries that plan and can't be run, such as one with a parameter, and reports them.
+    fn leave_out_what_cannot_run(&mut self, graph: &mut RuleGraph, queries: &[Query]) {
+        let settings = WindowSettings::default();
+        if Engine::new(graph.clone(), &settings).is_ok() {
+            return;
+        }
+        for plan in std::mem::take(&mut graph.queries) {
+            let alone = RuleGraph { row_sets: graph.row_sets.clone(), queries: vec![plan.clone()] };
+            match (Engine::new(alone, &settings), queries.iter().find(|query| query.id == plan.id)) {
+                (Err(cause), Some(query)) => {
+                    let message = format!("the query plans, but it can't be run: {cause}");
+                    let place = first_word(&query.source.text);
+                    self.diagnostics.push(Diagnostic::error(&query.source, place, message).with_code("plan"));
+                }
+                _ => graph.queries.push(plan),
+            }
+        }
+    }
+
+    /// Every rule that runs.
+    pub fn running(&self) -> impl Iterator<Item = &Rule> {
+        self.on_arrival.rules.iter().chain(&self.in_order.rules)
+    }
+
+    /// Whether any file holds an error.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|finding| finding.severity == crate::diagnostic::Severity::Error)
+    }
+}
+
+/// What is wrong with the queries of files whose headers can't be used: all is said in one go.
+fn queries_of(catalog: &Catalog, files: &[Arc<SourceText>]) -> Vec<Diagnostic> {
+    let query = |source: &Arc<SourceText>| Query { id: source.file.clone(), source: Arc::clone(source) };
+    compile(catalog, &files.iter().map(query).collect::<Vec<_>>()).diagnostics
+}

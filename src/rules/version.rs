@@ -1,0 +1,76 @@
+//! Versions: hashes of what changes a rule's answers.
+//!
+//! The query is hashed as its tokens, so that comments and white space make no new version.
+
+use datafusion_sql::sqlparser::ast::{Statement, visit_relations};
+use datafusion_sql::sqlparser::dialect::GenericDialect;
+use datafusion_sql::sqlparser::parser::Parser;
+use datafusion_sql::sqlparser::tokenizer::{Token, Tokenizer};
+use sha2::{Digest, Sha256};
+
+use super::{Header, Rule};
+use crate::diagnostic::SourceText;
+
+/// Version of one rule; `views` are name and text of every view of the folder.
+pub(super) fn of_rule(header: &Header, source: &SourceText, views: &[(String, String)]) -> String {
+    let mut digest = Sha256::new();
+    let mut add = |part: &str| {
+        digest.update(part.len().to_le_bytes());
+        digest.update(part.as_bytes());
+    };
+    add(&tokens(&source.text));
+    add(&format!(
+        "{:?} {} {:?} {:?} {:?}",
+        header.action, header.score, header.reason, header.dedup, header.budget
+    ));
+    for (name, text) in used_views(&source.text, views) {
+        add(name);
+        add(&tokens(text));
+    }
+    hex(&digest.finalize())
+}
+
+/// Version of a set of rules.
+pub(super) fn of_set<'a>(rules: impl Iterator<Item = &'a Rule>) -> String {
+    let mut lines: Vec<String> = rules.map(|rule| format!("{} {}\n", rule.header.id, rule.version)).collect();
+    lines.sort_unstable();
+    hex(&Sha256::digest(lines.concat()))
+}
+
+fn tokens(text: &str) -> String {
+    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize().unwrap_or_default();
+    let words = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_) | Token::SemiColon));
+    words.map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// The views that a text names, and those that these name, in the order of their names.
+fn used_views<'a>(text: &str, views: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
+    let mut used: Vec<(&str, &str)> = Vec::new();
+    let mut texts = vec![text];
+    while let Some(text) = texts.pop() {
+        for relation in relations(text) {
+            if let Some((name, text)) = views.iter().find(|(name, _)| *name == relation)
+                && !used.iter().any(|(known, _)| known == name)
+            {
+                used.push((name, text));
+                texts.push(text);
+            }
+        }
+    }
+    used.sort_unstable();
+    used
+}
+
+fn relations(text: &str) -> Vec<String> {
+    let statements: Vec<Statement> = Parser::parse_sql(&GenericDialect {}, text).unwrap_or_default();
+    let mut names = Vec::new();
+    let _ = visit_relations(&statements, |relation| {
+        names.extend(relation.0.last().map(|part| part.to_string().trim_matches('"').to_lowercase()));
+        std::ops::ControlFlow::<()>::Continue(())
+    });
+    names
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
