@@ -1,0 +1,350 @@
+//! The story of a batch, from records to answers.
+//!
+//! Takes what a source fetched; hands on [`Answered`] batches with their hits, and dead letters. Keeps the
+//! watermark, the ids seen lately, the rows that wait for their turn, and the two graphs (rules answered on
+//! arrival, rules answered in order). Every row that comes in is answered, a dead letter, a repeat, or
+//! waiting: [`Counts`] adds up after each step.
+//! What would surprise: a row too late to be answered in order is answered at once, alone, between the
+//! batches that are in order.
+
+mod counts;
+mod job;
+mod messages;
+mod offsets;
+mod reorder;
+mod repeats;
+mod select;
+mod watermark;
+
+pub use counts::Counts;
+pub use job::{Job, JobError, JobEvent, JobPolicy};
+pub use watermark::Watermarks;
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use crate::decode::{DeadLetter, DecodedBatch, Decoders, Stage};
+use crate::event::{Contract, Coordinates, Offset, Span};
+use crate::graph::{Engine, EngineError, EngineInput, RuleHits};
+use crate::rules::{CompiledRules, Emit};
+use crate::source::Fetched;
+use crate::sql::RuleGraph;
+use crate::window::{Ties, WindowSettings};
+
+use reorder::Reorder;
+use repeats::Repeats;
+
+/// How the rows of one stream are taken.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamPolicy {
+    /// How far behind its partition's latest event time a row may come and still be answered in order.
+    pub lateness: Span,
+    /// For how long of event time the repeat of an event id is dropped; zero keeps repeats.
+    pub repeats: Span,
+}
+
+/// How a [`Core`] works.
+#[derive(Debug, Clone)]
+pub struct CoreSettings {
+    /// One a stream of the contract.
+    pub streams: Vec<StreamPolicy>,
+    /// How window states are run.
+    pub windows: WindowSettings,
+    /// Rows that may wait for their turn; past it the oldest are answered early.
+    pub waiting_rows_max: usize,
+}
+
+/// How long a key without events keeps what no window's length bounds (`ROWS` and `UNBOUNDED PRECEDING`
+/// frames, `lag`): longer than a year, so that a yearly habit is still known.
+pub const IDLE_KEYS_AFTER: Span = Span::seconds(400 * 86_400);
+
+impl CoreSettings {
+    /// The same policy for every stream.
+    pub fn uniform(contract: &Contract, policy: StreamPolicy) -> Self {
+        let streams = vec![policy; contract.streams.len()];
+        let windows = WindowSettings { idle: Some(IDLE_KEYS_AFTER.0), ..WindowSettings::default() };
+        Self { streams, windows, waiting_rows_max: 5_000_000 }
+    }
+}
+
+/// Rows that were answered together, and what hit.
+#[derive(Debug)]
+pub struct Answered {
+    /// Which of the two graphs answered.
+    pub emit: Emit,
+    /// The rows.
+    pub batch: DecodedBatch,
+    /// Hits by rule, rows as numbered in `batch`.
+    pub hits: RuleHits,
+    /// For each row, how far it came behind its partition's latest event time, microseconds; 0 if it did not.
+    pub late: Vec<i64>,
+}
+
+/// What one step gave.
+#[derive(Debug, Default)]
+pub struct StepOutcome {
+    /// Answered rows, in the order in which their alerts leave.
+    pub answered: Vec<Answered>,
+    /// Records set aside.
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+/// Everything between a source and a sink.
+pub struct Core {
+    decoders: Decoders,
+    repeats: Repeats,
+    watermarks: Watermarks,
+    on_arrival: Engine,
+    in_order: Option<Ordered>,
+    settings: CoreSettings,
+    counts: Counts,
+}
+
+/// The rules answered in order, and the rows that wait for them.
+struct Ordered {
+    engine: Engine,
+    reorder: Reorder,
+}
+
+impl Core {
+    /// A core for compiled rules; `decoders` read the columns that [`columns_read`] names.
+    pub fn new(
+        contract: &Contract,
+        decoders: Decoders,
+        on_arrival: Engine,
+        in_order: Engine,
+        settings: CoreSettings,
+    ) -> Self {
+        let ordered = (!in_order.graph().queries.is_empty())
+            .then(|| Ordered { engine: in_order, reorder: Reorder::new(settings.waiting_rows_max) });
+        Self {
+            decoders,
+            repeats: Repeats::new(contract, &settings.streams),
+            watermarks: Watermarks::new(&settings.streams),
+            on_arrival,
+            in_order: ordered,
+            settings,
+            counts: Counts::default(),
+        }
+    }
+
+    /// One step: decode, drop repeats, set the time, answer.
+    pub fn step(&mut self, fetched: Fetched) -> Result<StepOutcome, EngineError> {
+        self.counts.add_fetched(&fetched);
+        let decoded = self.decoders.decode(fetched);
+        let decoded = self.drop_repeats(decoded)?;
+        self.answer(decoded)
+    }
+
+    fn drop_repeats(&mut self, decoded: DecodedBatch) -> Result<DecodedBatch, EngineError> {
+        self.counts.add_dead_letters(&decoded.dead_letters);
+        let Some(kept) = self.repeats.kept(&decoded)? else { return Ok(decoded) };
+        self.counts.repeats += (decoded.rows.event_time.len() - kept.len()) as u64;
+        let order: Vec<(usize, u32)> = kept.into_iter().map(|row| (0, row)).collect();
+        let mut fresh = select::select(&[&decoded], &order)?;
+        fresh.dead_letters = decoded.dead_letters;
+        Ok(fresh)
+    }
+
+    fn answer(&mut self, mut batch: DecodedBatch) -> Result<StepOutcome, EngineError> {
+        let mut outcome =
+            StepOutcome { dead_letters: std::mem::take(&mut batch.dead_letters), ..StepOutcome::default() };
+        let times = self.watermarks.advance(&batch.rows);
+        if let Some(mut ordered) = self.in_order.take() {
+            let answered = self.answer_in_order(&mut ordered, &batch, &times, &mut outcome);
+            self.in_order = Some(ordered);
+            answered?;
+        }
+        self.answer_on_arrival(batch, times, &mut outcome)?;
+        Ok(outcome)
+    }
+
+    fn answer_on_arrival(
+        &mut self,
+        batch: DecodedBatch,
+        times: watermark::RowTimes,
+        outcome: &mut StepOutcome,
+    ) -> Result<(), EngineError> {
+        let alone = self.in_order.is_none();
+        if self.on_arrival.graph().queries.is_empty() && !alone {
+            return Ok(());
+        }
+        let input = EngineInput { batch: &batch, watermarks: &times.watermarks, ties: Ties::ByArrival };
+        let hits = self.on_arrival.process(&input)?;
+        self.counts.add_hits(&hits);
+        if alone {
+            self.counts.answered += batch.rows.event_time.len() as u64;
+            self.counts.late += times.too_late.iter().filter(|late| **late).count() as u64;
+        }
+        let answered = Answered { emit: Emit::OnArrival, batch, hits, late: times.late };
+        finish_batch(answered, self.on_arrival.graph(), outcome);
+        Ok(())
+    }
+
+    fn answer_in_order(
+        &mut self,
+        ordered: &mut Ordered,
+        batch: &DecodedBatch,
+        times: &watermark::RowTimes,
+        outcome: &mut StepOutcome,
+    ) -> Result<(), EngineError> {
+        let mut waiting = Vec::with_capacity(times.late.len());
+        let mut row = 0;
+        while row < times.late.len() {
+            let late_end =
+                (row..times.late.len()).find(|next| !times.too_late[*next]).unwrap_or(times.late.len());
+            if late_end == row {
+                waiting.push(u32::try_from(row).unwrap_or(u32::MAX));
+                row += 1;
+                continue;
+            }
+            // A late row sees what was released before it: everything below the watermark at its place.
+            ordered.reorder.hold(batch, &waiting, &times.late)?;
+            waiting.clear();
+            self.release(ordered, times.watermarks[row], outcome)?;
+            let rows: Vec<u32> = (row..late_end).filter_map(|row| u32::try_from(row).ok()).collect();
+            self.answer_late(ordered, batch, &rows, times, outcome)?;
+            row = late_end;
+        }
+        ordered.reorder.hold(batch, &waiting, &times.late)?;
+        self.release(ordered, self.watermarks.current(), outcome)
+    }
+
+    /// Answers rows whose turn has passed, one after the other, against what is held.
+    fn answer_late(
+        &mut self,
+        ordered: &mut Ordered,
+        batch: &DecodedBatch,
+        rows: &[u32],
+        times: &watermark::RowTimes,
+        outcome: &mut StepOutcome,
+    ) -> Result<(), EngineError> {
+        let order: Vec<(usize, u32)> = rows.iter().map(|row| (0, *row)).collect();
+        let batch = select::select(&[batch], &order)?;
+        let released = ordered.reorder.released();
+        let watermarks = vec![released; rows.len()];
+        let late = rows.iter().map(|row| times.late[*row as usize]).collect();
+        self.counts.late += rows.len() as u64;
+        let input = EngineInput { batch: &batch, watermarks: &watermarks, ties: Ties::ByArrival };
+        let hits = ordered.engine.process(&input)?;
+        let answered = Answered { emit: Emit::InOrder, batch, hits, late };
+        self.finish_ordered(answered, ordered.engine.graph(), outcome);
+        Ok(())
+    }
+
+    fn release(
+        &mut self,
+        ordered: &mut Ordered,
+        watermark: i64,
+        outcome: &mut StepOutcome,
+    ) -> Result<(), EngineError> {
+        let Some((batch, late)) = ordered.reorder.release(watermark)? else { return Ok(()) };
+        let input = EngineInput { batch: &batch, watermarks: &batch.rows.event_time, ties: Ties::Together };
+        let hits = ordered.engine.process(&input)?;
+        let answered = Answered { emit: Emit::InOrder, batch, hits, late };
+        self.finish_ordered(answered, ordered.engine.graph(), outcome);
+        Ok(())
+    }
+
+    fn finish_ordered(&mut self, answered: Answered, graph: &RuleGraph, outcome: &mut StepOutcome) {
+        self.counts.answered += answered.batch.rows.event_time.len() as u64;
+        self.counts.add_hits(&answered.hits);
+        finish_batch(answered, graph, outcome);
+    }
+
+    /// Answers every row that still waits: the input has ended.
+    pub fn finish(&mut self) -> Result<StepOutcome, EngineError> {
+        let mut outcome = StepOutcome::default();
+        if let Some(mut ordered) = self.in_order.take() {
+            let released = self.release(&mut ordered, i64::MAX, &mut outcome);
+            self.in_order = Some(ordered);
+            released?;
+        }
+        Ok(outcome)
+    }
+
+    /// Answers rows that the watermark has passed since, after partitions were closed or found idle.
+    pub fn release_waiting(&mut self) -> Result<StepOutcome, EngineError> {
+        self.answer(DecodedBatch::default())
+    }
+
+    /// The partitions' times, to be told which partitions there are and which have gone quiet.
+    pub fn watermarks(&mut self) -> &mut Watermarks {
+        &mut self.watermarks
+    }
+
+    /// Rows in and where they went.
+    pub fn counts(&self) -> Cow<'_, Counts> {
+        let waiting = self.in_order.as_ref().map_or(0, |ordered| ordered.reorder.waiting());
+        Cow::Owned(Counts { waiting, ..self.counts.clone() })
+    }
+
+    /// The two graphs.
+    pub fn engines(&self) -> impl Iterator<Item = (Emit, &Engine)> {
+        let ordered = self.in_order.as_ref().map(|ordered| (Emit::InOrder, &ordered.engine));
+        std::iter::once((Emit::OnArrival, &self.on_arrival)).chain(ordered)
+    }
+
+    /// For each partition of the source, the lowest offset that still waits: commits must stay below it.
+    pub fn waiting_from(&self, partition: u32) -> Option<Offset> {
+        self.in_order.as_ref().and_then(|ordered| ordered.reorder.waiting_from(partition))
+    }
+
+    /// How the core was set up.
+    pub fn settings(&self) -> &CoreSettings {
+        &self.settings
+    }
+}
+
+/// For each stream, the columns that decoders must read: those of rules, and the event ids.
+pub fn columns_read(contract: &Contract, engines: [&Engine; 2]) -> Vec<Vec<bool>> {
+    let [first, second] = engines.map(|engine| engine.columns_read(contract));
+    let either = |(first, second): (Vec<bool>, Vec<bool>)| {
+        first.into_iter().zip(second).map(|(a, b)| a || b).collect()
+    };
+    let mut used: Vec<Vec<bool>> = first.into_iter().zip(second).map(either).collect();
+    for (stream, used) in contract.streams.iter().zip(&mut used) {
+        for column in stream.event_id.iter().chain([&stream.event_time]) {
+            used[*column] = true;
+        }
+    }
+    used
+}
+
+/// Engines for the two orders of answers.
+pub fn engines(
+    on_arrival: &CompiledRules,
+    in_order: &CompiledRules,
+    windows: &WindowSettings,
+) -> Result<[Engine; 2], EngineError> {
+    Ok([Engine::new(on_arrival.graph.clone(), windows)?, Engine::new(in_order.graph.clone(), windows)?])
+}
+
+/// Sets aside the records that made a rule panic, each once; the other rules have answered them.
+fn finish_batch(answered: Answered, graph: &RuleGraph, outcome: &mut StepOutcome) {
+    let mut set_aside = HashSet::new();
+    let panics = answered.hits.errors.iter().filter(|error| error.panicked);
+    for error in panics.filter(|error| set_aside.insert(error.row)) {
+        let rule = graph.queries.get(error.query).map(|query| query.id.clone());
+        outcome.dead_letters.push(panicked(&answered.batch, error.row, rule, &error.message));
+    }
+    if !answered.batch.rows.event_time.is_empty() {
+        outcome.answered.push(answered);
+    }
+}
+
+fn panicked(batch: &DecodedBatch, row: u32, rule: Option<String>, message: &str) -> DeadLetter {
+    let row = row as usize;
+    let rows = &batch.rows;
+    let partition = rows.partitions[rows.partition[row] as usize].partition.clone();
+    DeadLetter {
+        coordinates: Coordinates { partition, offset: Offset(rows.offset[row]) },
+        timestamp: Some(rows.timestamp[row]).filter(|timestamp| *timestamp != i64::MIN),
+        stage: Stage::Evaluate,
+        reason: message.to_owned(),
+        kind: "panic",
+        rule,
+        payload: None,
+        key: None,
+    }
+}

@@ -1,0 +1,125 @@
+//! Repeats of an event id within a set period: counted, and seen by no window and no rule.
+//!
+//! Takes decoded rows, hands on those that are new. Keeps a 128-bit fingerprint and the event time of every
+//! id of the last period; two ids of one stream are taken for one with a probability of about 10⁻²⁰ for a
+//! billion ids. Rows are judged one by one, so batches make no difference.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher};
+
+use arrow::array::{Array, ArrayRef};
+use arrow::error::ArrowError;
+use arrow::row::{RowConverter, SortField};
+use foldhash::quality::FixedState;
+use hashbrown::HashMap;
+
+use super::StreamPolicy;
+use crate::decode::{DecodedBatch, StreamRows};
+use crate::event::Contract;
+
+/// Ids remembered for one stream; past it the oldest is forgotten.
+const IDS_MAX: usize = 20_000_000;
+
+/// The ids seen lately, stream by stream.
+pub(super) struct Repeats {
+    streams: Vec<Option<SeenIds>>,
+}
+
+/// The ids of one stream.
+struct SeenIds {
+    columns: Vec<usize>,
+    converter: RowConverter,
+    period: i64,
+    latest: i64,
+    times: HashMap<u128, i64, foldhash::fast::FixedState>,
+    order: VecDeque<(i64, u128)>,
+}
+
+impl Repeats {
+    /// Remembers ids of the streams that have a primary key and a period.
+    pub(super) fn new(contract: &Contract, policies: &[StreamPolicy]) -> Self {
+        let streams = contract.streams.iter().zip(policies).map(|(stream, policy)| {
+            let types = stream
+                .event_id
+                .iter()
+                .map(|column| SortField::new(stream.schema.field(*column).data_type().clone()));
+            let wanted = !stream.event_id.is_empty() && policy.repeats.0 > 0;
+            let converter = wanted.then(|| RowConverter::new(types.collect()).ok()).flatten()?;
+            Some(SeenIds {
+                columns: stream.event_id.clone(),
+                converter,
+                period: policy.repeats.0,
+                latest: i64::MIN,
+                times: HashMap::default(),
+                order: VecDeque::new(),
+            })
+        });
+        Self { streams: streams.collect() }
+    }
+
+    /// Numbers of the rows that are no repeats; none if all rows are new.
+    pub(super) fn kept(&mut self, batch: &DecodedBatch) -> Result<Option<Vec<u32>>, ArrowError> {
+        let mut repeated = Vec::new();
+        for (seen, rows) in self.streams.iter_mut().zip(&batch.streams) {
+            if let Some(seen) = seen {
+                seen.judge(rows, &batch.rows.event_time, &mut repeated)?;
+            }
+        }
+        if repeated.is_empty() {
+            return Ok(None);
+        }
+        repeated.sort_unstable();
+        let all = 0..u32::try_from(batch.rows.event_time.len()).unwrap_or(u32::MAX);
+        Ok(Some(all.filter(|row| repeated.binary_search(row).is_err()).collect()))
+    }
+}
+
+impl SeenIds {
+    fn judge(&mut self, rows: &StreamRows, times: &[i64], repeated: &mut Vec<u32>) -> Result<(), ArrowError> {
+        let columns: Option<Vec<ArrayRef>> =
+            self.columns.iter().map(|column| rows.columns.get(*column)?.clone()).collect();
+        let Some(columns) =
+            columns.filter(|columns| columns.iter().all(|column| column.len() == rows.rows.len()))
+        else {
+            return Ok(());
+        };
+        let ids = self.converter.convert_columns(&columns)?;
+        for (row, id) in rows.rows.iter().zip(ids.iter()) {
+            if self.repeats(fingerprint(id.as_ref()), times[*row as usize]) {
+                repeated.push(*row);
+            }
+        }
+        Ok(())
+    }
+
+    fn repeats(&mut self, id: u128, time: i64) -> bool {
+        self.latest = self.latest.max(time);
+        let oldest = self.latest.saturating_sub(self.period);
+        while let Some((at, id)) = self.order.front().copied() {
+            if at >= oldest && self.times.len() < IDS_MAX {
+                break;
+            }
+            self.order.pop_front();
+            if self.times.get(&id) == Some(&at) {
+                self.times.remove(&id);
+            }
+        }
+        match self.times.get(&id) {
+            Some(first) if time.abs_diff(*first) <= self.period.unsigned_abs() => true,
+            _ => {
+                self.times.insert(id, time);
+                self.order.push_back((time, id));
+                false
+            }
+        }
+    }
+}
+
+fn fingerprint(id: &[u8]) -> u128 {
+    let half = |seed: u64| {
+        let mut hasher = FixedState::with_seed(seed).build_hasher();
+        hasher.write(id);
+        u128::from(hasher.finish())
+    };
+    half(0x746f_6c6c) << 64 | half(0x6761_7465)
+}

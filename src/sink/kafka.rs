@@ -1,0 +1,254 @@
+//! The Kafka sink: an idempotent producer that waits for all replicas.
+//!
+//! Takes [`Outgoing`] steps, hands on [`Receipt`]s. Keeps messages until they are acknowledged, in the
+//! client library's bounded queue; when that is full, `publish` serves deliveries until there is room.
+//! Passing faults of brokers are retried by the library for `message.timeout.ms` (5 minutes here).
+//!
+//! What would surprise: time is never read here. `poll(t)` of this library takes all of `t`, so waits are
+//! counted in polls; `poll(0)` serves one event a call, so it is called until nothing comes; and the
+//! library's `flush`, which polls in steps of 100 ms, is not used.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+use super::dead_letter::in_place_of;
+use super::deliveries::{Company, Deliveries, Refused, Sent, about_itself, advice};
+use super::{Destination, OutMessage, Outgoing, Receipt, Rejected, SinkError};
+use crate::source::kafka::{KafkaSettings, Side, words};
+
+/// How long one poll waits when there is nothing else to do.
+const WAIT: Duration = Duration::from_millis(1);
+
+/// What a Kafka sink is given.
+#[derive(Debug, Clone)]
+pub struct KafkaSinkSettings {
+    /// Brokers and properties.
+    pub kafka: KafkaSettings,
+    /// The client's name at the brokers; the job's.
+    pub client_id: String,
+    /// Topic of each destination.
+    pub topics: Topics,
+    /// How long a message waits for company: 0 for the lowest latency, 1 on the embedded broker.
+    pub linger_ms: u32,
+}
+
+/// Topic names by destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    /// Alerts of live rules.
+    pub alerts: String,
+    /// Records that could not be answered.
+    pub dead_letters: String,
+    /// One answer an event.
+    pub decisions: String,
+    /// Alerts of rules on trial.
+    pub shadow: String,
+    /// What was changed.
+    pub audit: String,
+}
+
+impl Default for Topics {
+    fn default() -> Self {
+        Self {
+            alerts: "tollgate.alerts".to_owned(),
+            dead_letters: "tollgate.dead-letters".to_owned(),
+            decisions: "tollgate.decisions".to_owned(),
+            shadow: "tollgate.shadow".to_owned(),
+            audit: "tollgate.audit".to_owned(),
+        }
+    }
+}
+
+impl Topics {
+    fn of(&self, destination: Destination) -> &str {
+        match destination {
+            Destination::Alerts => &self.alerts,
+            Destination::DeadLetters => &self.dead_letters,
+            Destination::Decisions => &self.decisions,
+            Destination::Shadow => &self.shadow,
+            Destination::Audit => &self.audit,
+        }
+    }
+}
+
+/// A producer and what it has under way.
+pub struct KafkaSink {
+    producer: BaseProducer<Deliveries>,
+    topics: Topics,
+    handed: u64,
+    rejected: Vec<Rejected>,
+}
+
+impl std::fmt::Debug for KafkaSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaSink")
+            .field("topics", &self.topics)
+            .field("handed", &self.handed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl KafkaSink {
+    /// Makes the producer; brokers are first needed when something is published.
+    pub fn start(settings: KafkaSinkSettings) -> Result<Self, SinkError> {
+        let linger = settings.linger_ms.to_string();
+        let config =
+            settings.kafka.client_config(Side::Producer, &settings.client_id, &[("linger.ms", &linger)])?;
+        let producer = config
+            .create_with_context(Deliveries::default())
+            .map_err(|error| SinkError::Producer(error.to_string()))?;
+        Ok(Self { producer, topics: settings.topics, handed: 0, rejected: Vec::new() })
+    }
+
+    /// See [`super::Sink::publish`].
+    pub fn publish(&mut self, outgoing: Outgoing) -> Result<(), SinkError> {
+        self.serve()?;
+        let step = outgoing.step;
+        self.producer.context().state().steps.open(step, outgoing.messages.len());
+        for message in outgoing.messages {
+            self.send(Sent { step, message, company: Company::Any })?;
+        }
+        Ok(())
+    }
+
+    /// See [`super::Sink::receipt`]. Waits only where the broker refused a message, to send it again alone.
+    pub fn receipt(&mut self) -> Result<Option<Receipt>, SinkError> {
+        self.serve()?;
+        let durable = self.producer.context().state().steps.durable();
+        let newer = durable > self.handed;
+        self.handed = durable;
+        Ok(newer.then(|| Receipt::up_to(durable)))
+    }
+
+    /// See [`super::Sink::finish`].
+    pub fn finish(&mut self, grace: Duration) -> Result<Receipt, SinkError> {
+        let mut polls_left = grace.as_millis() / WAIT.as_millis();
+        loop {
+            self.serve()?;
+            let mut state = self.producer.context().state();
+            self.handed = state.steps.durable();
+            let (messages, steps) = state.steps.under_way();
+            drop(state);
+            if steps == 0 {
+                return Ok(Receipt::up_to(self.handed));
+            }
+            if polls_left == 0 {
+                return Err(SinkError::Unfinished { messages, steps });
+            }
+            polls_left -= 1;
+            self.producer.poll(WAIT);
+        }
+    }
+
+    /// See [`super::Sink::rejected`].
+    pub fn rejected(&mut self) -> Vec<Rejected> {
+        std::mem::take(&mut self.rejected)
+    }
+
+    /// Serves every event that is there, and finds a place for what brokers refused.
+    fn serve(&mut self) -> Result<(), SinkError> {
+        loop {
+            let before = self.producer.context().events();
+            self.producer.poll(Duration::ZERO);
+            if self.producer.context().events() == before {
+                break;
+            }
+        }
+        loop {
+            let mut state = self.producer.context().state();
+            let refused = std::mem::take(&mut state.refused);
+            let failed = state.failed.take();
+            drop(state);
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            if refused.is_empty() {
+                return Ok(());
+            }
+            for refused in refused {
+                self.settle_refused(refused)?;
+            }
+        }
+    }
+
+    /// Sends a refused message again by itself, for the broker refuses a request as a whole; a message
+    /// that is refused alone is set aside.
+    fn settle_refused(&mut self, refused: Refused) -> Result<(), SinkError> {
+        let Refused { sent, reason } = refused;
+        if sent.company == Company::None {
+            return self.set_aside(sent.step, &sent.message, &reason);
+        }
+        self.drain()?;
+        self.send(Sent { step: sent.step, message: sent.message.clone(), company: Company::None })?;
+        self.drain()
+    }
+
+    /// Waits until nothing is under way; the library's own time limit for a delivery bounds it.
+    fn drain(&mut self) -> Result<(), SinkError> {
+        while self.producer.in_flight_count() > 0 {
+            self.producer.poll(WAIT);
+        }
+        match self.producer.context().state().failed.take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    fn set_aside(&mut self, step: u64, message: &OutMessage, reason: &str) -> Result<(), SinkError> {
+        let size = message.value.as_ref().map_or(0, Vec::len) + message.key.as_ref().map_or(0, Vec::len);
+        let reason = format!("{} message of {size} bytes: {reason}", message.destination);
+        let Some(letter) = in_place_of(message, &reason) else {
+            return Err(self.failed(message.destination, reason, "raise `max.message.bytes` of the topic"));
+        };
+        self.rejected.push(Rejected {
+            coordinates: message.coordinates.clone(),
+            destination: message.destination,
+            reason,
+        });
+        self.send(Sent { step, message: letter, company: Company::Any })
+    }
+
+    /// Puts a message into the library's queue, waiting for room.
+    fn send(&mut self, sent: Sent) -> Result<(), SinkError> {
+        let sent = Arc::new(sent);
+        let topic = self.topics.of(sent.message.destination);
+        loop {
+            let record = BaseRecord::<[u8], [u8], Arc<Sent>>::with_opaque_to(topic, Arc::clone(&sent));
+            let message = &sent.message;
+            let record = BaseRecord {
+                key: message.key.as_deref(),
+                payload: message.value.as_deref(),
+                headers: (!message.headers.is_empty()).then(|| headers(message)),
+                ..record
+            };
+            let Err((error, _)) = self.producer.send(record) else { return Ok(()) };
+            if error == KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) {
+                self.producer.poll(WAIT);
+                if let Some(error) = self.producer.context().state().failed.take() {
+                    return Err(error);
+                }
+            } else if about_itself(&error) {
+                return self.set_aside(sent.step, &sent.message, &words(&error));
+            } else {
+                return Err(self.failed(sent.message.destination, words(&error), advice(&error)));
+            }
+        }
+    }
+
+    fn failed(&self, destination: Destination, reason: String, advice: &'static str) -> SinkError {
+        SinkError::Delivery { topic: self.topics.of(destination).to_owned(), destination, reason, advice }
+    }
+}
+
+fn headers(message: &OutMessage) -> OwnedHeaders {
+    message
+        .headers
+        .iter()
+        .fold(OwnedHeaders::new_with_capacity(message.headers.len()), |headers, (key, value)| {
+            headers.insert(Header { key, value: Some(value) })
+        })
+}
