@@ -1,7 +1,149 @@
 //! Tollgate: Kafka in, SQL rules over exact sliding windows, alerts out.
+//!
+//! This page is the guide to the code: the path of an event, the decisions that differ from the obvious with
+//! their reasons, what always holds and which test holds it, and the limit of every queue. The README is for
+//! users; each module says for itself what it takes, hands on, keeps, and how it fails.
+//!
+//! # The path of an event
+//!
+//! The modules below stand in the order in which an event meets them, and a module imports only from modules
+//! above it. Values go forward by return; the only thing that goes back is the commit of offsets.
+//!
+//! 1. [`source`]: a thread polls Kafka and hands on a [`RawBatch`](source::RawBatch), one buffer of bytes and
+//!    where each record stands in it. Files come the same way, columnar ones as columns.
+//! 2. [`decode`]: bytes become Arrow columns of the contract's types, only those that rules read. A record
+//!    that can't be decoded becomes a dead letter, and its batch goes on as a [`DecodedBatch`](decode::DecodedBatch).
+//! 3. [`pipeline`]: repeats of an event id are dropped, the watermark moves on, and rows go to the engine of
+//!    the rules answered on arrival, and of those answered in order once the watermark has passed them.
+//! 4. [`graph`]: every filter, expression and window of all rules, once, over the batch. A
+//!    [`window`] state takes key, argument and filter columns, and answers with one column a function.
+//!    What hits leaves as [`RuleHits`](graph::RuleHits).
+//! 5. [`alert`]: hits become finished messages with stable ids and reasons; `@dedup` holds some back.
+//! 6. [`sink`]: messages are delivered; a [`Receipt`](sink::Receipt), which only a sink can make, says up to
+//!    which step all is durable. Only then the pipeline commits the offsets of that step.
+//!
+//! Before the first event, [`settings`] and [`rules`] are read; [`sql`] turns the rules into one
+//! [`RuleGraph`](sql::RuleGraph), a value without behaviour that [`graph`] schedules and runs.
+//!
+//! # Decisions that differ from the obvious
+//!
+//! **Parts of DataFusion, not the crate `datafusion`.** The engine needs DataFusion's planner, type coercion,
+//! expressions, functions and accumulators. Tables, execution plans and DataFusion's own window operators are
+//! most of the crate and of its build, and nothing here would call them: its streaming window operator costs
+//! 1.8 KB a key, visits every key ever seen on each batch and holds the last row back. The whole crate is a
+//! dev-dependency: the oracle of the tests.
+//!
+//! **The analyzer and `SimplifyExpressions`, and no other optimizer rule.** The full optimizer moves predicates
+//! on the partition key below windows, pulls common arguments out and inserts projections. That is right for a
+//! batch query of its own, and splits state that rules could share.
+//!
+//! **The statement is rewritten before it is planned.** DataFusion plans neither a named window in `QUALIFY`
+//! nor `w2 AS (w1 …)`, and plans `OVER (w ROWS …)` without the window's partition and order, silently wrong. So
+//! every `OVER` is written out first, and views are put in place of their names.
+//!
+//! **Expressions name columns by number, so equal work is equal data.** In a rule graph an expression reads
+//! `#0`, `#1`, … of its row set. Aliases, views, sub-selects and projections leave no trace. Two rules that ask
+//! for the same thing in other words have equal [`Definition`](sql::Definition)s, and a hash map finds the first one.
+//! No search for sharing is needed.
+//!
+//! **A lookup in a list is a scalar function.** `IN`, `EXISTS` and joins against a list are planned once, over
+//! the list, into a function of the key that carries its index. Its name holds the list's content hash, so equal
+//! lookups are equal expressions and share like everything else. Nothing streams there: a list is fixed while a
+//! rule set is in force.
+//!
+//! **The watermark decides what a late row sees, not what happens to be in memory.** A frame of length L sees
+//! rows down to the watermark less L, even where an older row is still held because another window needs it or
+//! because no sweep has come by. So a late answer is the same for any batch size, number of shards and set of
+//! other rules.
+//!
+//! **Two engines for the two orders.** Rules answered on arrival and rules answered in order read the same rows
+//! in different sequences, so they can't share window state. Each order has a graph and states of its own;
+//! one that has no rules costs nothing.
+//!
+//! **A batch that fails is evaluated again row by row.** Arrow kernels fail for a batch as a whole. So the rows at
+//! fault are found only when there are any: they cost their rule that row, and the vectors stay simple.
+//!
+//! **Nothing is ever subtracted from a float.** Sums over a range are put together from parts, so they hold
+//! only what is in the frame and can't drift. Integers and decimals are differences of running totals, exact.
+//!
+//! **Build profiles by how often code runs.** Most of a first build is DataFusion. What runs once a rule
+//! (parser, planner, optimizer, the command line) is compiled in release with `opt-level = 0`, other
+//! dependencies with 1, and what runs for each row (Arrow, Parquet, physical expressions, functions, hash
+//! tables, decoding, librdkafka's wrapper, thread pools) with 3. The list is in `Cargo.toml`.
+//!
+//! # What always holds
+//!
+//! | invariant | held by |
+//! |---|---|
+//! | imports go one way, every file has a header, files and functions have a length, one clock | `tests/architecture.rs` |
+//! | a window's answer is what a naive loop finds, for any function, frame, filter, ties, lateness, batch and shard | `tests/window_reference.rs` |
+//! | in order, a query's answer is DataFusion's batch answer, and the naive loop's | `tests/differential.rs` |
+//! | the watermark does not depend on how rows are cut into batches | `pipeline::watermark` |
+//! | rows in = answered + dead letters + repeats + waiting | [`Counts::balanced`](pipeline::Counts::balanced), printed by every replay |
+//! | one bad record never harms its batch; a panic costs the guilty record only | `decode::tests` |
+//! | nothing that reads a clock or a dice can be called from a rule | `sql::functions`, `tests/sql_refused.rs` |
+//! | what `check` passes, an engine runs | `tests/rule_checks.rs` |
+//! | no receipt before all of its steps are acknowledged; a restart goes on from the commit | `tests/kafka_embedded.rs` |
+//! | the same seed generates the same bytes | `generate::tests` |
+//! | what the README shows is what happens | `tests/readme.rs` |
+//! | settings, image and Compose file name the same topics, brokers and ports | `tests/deployment.rs` |
+//!
+//! # Limits of queues and stores
+//!
+//! | what | limit | where | when it is full |
+//! |---|---|---|---|
+//! | records fetched ahead by the client library | 64 MiB | `source::kafka::properties` | it stops fetching |
+//! | a batch | 8192 records or 16 MiB | [`LimitSettings`](settings::LimitSettings) | the rest is the next batch |
+//! | batches between reader and pipeline | 4 | [`EVENTS_WAITING_MAX`](source::kafka::EVENTS_WAITING_MAX) | the reader waits, and obeys commits meanwhile |
+//! | commands to the reader | 64 | `source::kafka` | the pipeline waits |
+//! | a record | 1 MiB, 64 levels deep | [`DecodeLimits`](decode::DecodeLimits) | dead letter |
+//! | rows waiting for the watermark | 5,000,000 | [`CoreSettings`](pipeline::CoreSettings) | the oldest are answered early |
+//! | event ids for repeats | 20,000,000 a stream | `pipeline::repeats` | the oldest is forgotten |
+//! | values for `@dedup` | 1,000,000 | `alert::suppression` | the oldest is forgotten |
+//! | messages to be delivered | 100,000 or 128 MiB | `source::kafka::properties` | `publish` waits |
+//! | alerts of one Parquet file | 100,000 | `sink::parquet` | the file is completed |
+//! | rows of a list | 5,000,000 | `sql::list` | the list is refused |
+//! | depth of a rules folder | 16 | `rules::folder` | deeper folders are not read |
+//! | window state | what is inside the frames; frames without a bound in time keep every key | [`WindowState::usage`](window::WindowState::usage) | see the module |
 
+// The vocabulary: event time, spans, offsets and coordinates, the contract's streams, the one clock.
 pub mod event;
 
+// What is wrong in a file that a person wrote, and where: drawn with the words pointed at, or as JSON.
+pub mod diagnostic;
+
+// `tollgate.toml` as values that hold together, or all its faults at once.
+pub mod settings;
+
+// Records in: Kafka, files, and a broker inside the process for demo and tests.
 pub mod source;
 
+// Bytes to Arrow columns; what can't be decoded is set aside.
 pub mod decode;
+
+// Keyed sliding windows, exact for every row; knows no SQL and no Kafka.
+pub mod window;
+
+// Rule text to logical plan to the shared graph.
+pub mod sql;
+
+// Runs the shared graph over a batch.
+pub mod graph;
+
+// Rule files: headers, versions, the folder as a compiled set.
+pub mod rules;
+
+// Hits to alerts: ids, reasons, suppression.
+pub mod alert;
+
+// Delivery to topics and files; the maker of receipts.
+pub mod sink;
+
+// The step that puts all of it in a row, and the job that repeats it.
+pub mod pipeline;
+
+// Synthetic payments, account events and transfers with labelled fraud.
+pub mod generate;
+
+// The verbs of the command line.
+pub mod cli;

@@ -1,0 +1,82 @@
+//! The terminal face: verbs, help, exit codes.
+//!
+//! Takes the command line, hands on an [`Exit`]. Each verb is one file; what it prints for programs goes to
+//! standard output, and what it says to people goes to standard error.
+
+mod check;
+mod demo;
+mod explain;
+mod failure;
+mod feed;
+mod generate;
+mod job;
+mod replay;
+mod run;
+mod service;
+mod terminal;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use failure::{Exit, Failure};
+
+/// Real-time fraud detection on Kafka: rules as standard SQL over exact sliding windows.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, about, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Examples:
+  tollgate demo                                   watch payments, rules and alerts, no set-up needed
+  tollgate check rules                            compile all rules, print every finding
+  tollgate replay --rules rules --input day.ndjson --output hits.ndjson
+  tollgate run --config tollgate.toml             the deployed job
+
+Exit codes: 0 fine; 1 findings; 2 usage or settings; 3 broker, disk or network; 4 refused for safety.")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Demo(demo::Arguments),
+    Run(run::Arguments),
+    Check(check::Arguments),
+    Explain(explain::Arguments),
+    Replay(replay::Arguments),
+    Generate(generate::Arguments),
+    Completions(Completions),
+}
+
+/// Print a script that completes verbs and options in a shell.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  tollgate completions bash > /etc/bash_completion.d/tollgate")]
+struct Completions {
+    /// The shell.
+    shell: clap_complete::Shell,
+}
+
+/// Runs the command line; the program's `main`.
+pub fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(message) => {
+            let _ = message.print();
+            return if message.use_stderr() { Exit::Usage } else { Exit::Fine };
+        }
+    };
+    terminal::quiet_panics();
+    let done = match cli.verb {
+        Verb::Check(arguments) => check::run(&arguments),
+        Verb::Explain(arguments) => explain::run(&arguments),
+        Verb::Replay(arguments) => replay::run(&arguments),
+        Verb::Demo(arguments) => demo::run(&arguments),
+        Verb::Generate(arguments) => generate::run(&arguments),
+        Verb::Run(arguments) => run::run(&arguments),
+        Verb::Completions(arguments) => {
+            clap_complete::generate(arguments.shell, &mut Cli::command(), "tollgate", &mut std::io::stdout());
+            Ok(Exit::Fine)
+        }
+    };
+    done.unwrap_or_else(|failure| {
+        terminal::say_error(&failure);
+        failure.exit
+    })
+}

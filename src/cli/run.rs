@@ -1,0 +1,125 @@
+//! `run`: the deployed job.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::failure::{Exit, Failure};
+use super::job::open_sound_rules;
+use super::service::{answer_order, job_failure, start, stop_on_signal, unbound};
+use super::terminal;
+use crate::diagnostic::{Severity, render_all};
+use crate::event::{Clock, SystemClock};
+use crate::pipeline::JobEvent;
+use crate::settings::{Loaded, Purpose, Settings};
+
+/// Run the job that a settings file describes, until SIGTERM or Ctrl-C.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  tollgate run --config tollgate.toml
+  TOLLGATE_LOG=debug tollgate run --config tollgate.toml --log-format json
+
+A first SIGTERM or Ctrl-C finishes and commits what is under way; a second ends at once, and what was
+not committed is answered again at the next start, under the same alert ids.")]
+pub(super) struct Arguments {
+    /// The settings file.
+    #[arg(long, value_name = "FILE", default_value = "tollgate.toml")]
+    config: PathBuf,
+    /// Shape of the log on standard error.
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let loaded = load(arguments)?;
+    eprint!("{}", render_all(&loaded.warnings, terminal::colour_of_errors()));
+    log_to_stderr(arguments.log_format);
+    let settings = &loaded.settings;
+    let set = open_sound_rules(&settings.job.rules, None, answer_order(settings))?;
+    let findings = unbound(&loaded, &set);
+    eprint!("{}", render_all(&findings, terminal::colour_of_errors()));
+    if findings.iter().any(|finding| finding.severity == Severity::Error) {
+        return Err(Failure::usage(format!(
+            "{} does not fit the event contract",
+            arguments.config.display()
+        )));
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    stop_on_signal(Arc::clone(&stop))?;
+    let clock = SystemClock::start();
+    let job = start(settings, &set, &clock)?;
+    tracing::info!(job = settings.job.name, rules = set.running().count(), ruleset = set.version, "running");
+    let mut report = Report::default();
+    let core = job.run(&stop, |event| report.note(&event, &clock)).map_err(|error| job_failure(&error))?;
+    let counts = core.counts();
+    tracing::info!(
+        rows_in = counts.rows_in,
+        answered = counts.answered,
+        dead_letters = counts.dead_letters,
+        repeats = counts.repeats,
+        waiting = counts.waiting,
+        "stopped"
+    );
+    Ok(Exit::Fine)
+}
+
+fn load(arguments: &Arguments) -> Result<Loaded, Failure> {
+    Settings::load(&arguments.config, Purpose::Run).map_err(|findings| {
+        eprint!("{}", render_all(&findings, terminal::colour_of_errors()));
+        Failure::usage(format!("{} can't be used", arguments.config.display()))
+    })
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TOLLGATE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => {
+            log.with_ansi(terminal::colour_of_errors() == crate::diagnostic::Colour::On).init();
+        }
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+/// A line in the log once a minute, and one for each change.
+#[derive(Default)]
+struct Report {
+    rows: u64,
+    alerts: u64,
+    dead_letters: u64,
+    last: Duration,
+}
+
+impl Report {
+    fn note(&mut self, event: &JobEvent<'_>, clock: &SystemClock) {
+        match event {
+            JobEvent::Assigned(partitions) => {
+                tracing::info!(partitions = partitions.len(), "partitions assigned");
+            }
+            JobEvent::Fault(fault) => tracing::warn!(%fault, "a fault that the job gets over"),
+            JobEvent::Step { rows, alerts, dead_letters } => {
+                self.rows += *rows as u64;
+                self.alerts += alerts.len() as u64;
+                self.dead_letters += *dead_letters as u64;
+                let now = clock.elapsed();
+                if now.saturating_sub(self.last) >= Duration::from_secs(60) {
+                    tracing::info!(
+                        rows = self.rows,
+                        alerts = self.alerts,
+                        dead_letters = self.dead_letters,
+                        "the last minute"
+                    );
+                    *self = Self { last: now, ..Self::default() };
+                }
+            }
+        }
+    }
+}
