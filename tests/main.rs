@@ -1,1 +1,20 @@
 //! The one integration-test binary: each file below is a group of sentences about the whole.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails where it stands")]
+
+mod architecture;
+mod bad_input;
+mod deployment;
+mod differential;
+mod kafka_embedded;
+mod readme;
+mod rule_checks;
+mod rule_files;
+mod scratch;
+mod sharing;
+mod sql_accepted;
+mod sql_lists;
+mod sql_refused;
+mod sql_traps;
+mod support;
+mod window_reference;
