@@ -27,8 +27,9 @@ use suppression::Suppression;
 pub struct AlertSettings {
     /// Name of the Kafka cluster, part of each alert's id.
     pub cluster: String,
-    /// Number that the settings raise when a topic is made anew under its old name.
-    pub generation: u32,
+    /// For each stream of the contract, the number that the settings raise when a topic is made anew under
+    /// its old name; 0 where there is none.
+    pub generations: Vec<u32>,
 }
 
 /// The alerts of one batch.
@@ -157,7 +158,7 @@ impl AlertMaker {
             .map(|(name, values)| (name.clone(), json::value(values, place.hit)))
             .collect();
         let reason = reason::sentence(&header.reason, |name| column(rule, found, name), place.hit);
-        let alert_id = self.alert_id(&coordinates, rule, place.ordinal);
+        let alert_id = self.alert_id(&coordinates, source.stream, rule, place.ordinal);
         let value = json!({
             "schema": "tollgate.alert/1",
             "alert_id": alert_id,
@@ -208,12 +209,13 @@ impl AlertMaker {
 
     /// First 32 hex digits of the SHA-256 of cluster, topic, generation, partition, offset, rule, version
     /// and the hit's ordinal, each ended by a zero byte.
-    fn alert_id(&self, coordinates: &Coordinates, rule: &Rule, ordinal: usize) -> String {
+    fn alert_id(&self, coordinates: &Coordinates, stream: usize, rule: &Rule, ordinal: usize) -> String {
+        let generation = self.settings.generations.get(stream).copied().unwrap_or(0);
         let mut digest = Sha256::new();
         let parts = [
             self.settings.cluster.clone(),
             coordinates.partition.topic.to_string(),
-            self.settings.generation.to_string(),
+            generation.to_string(),
             coordinates.partition.partition.to_string(),
             coordinates.offset.0.to_string(),
             rule.header.id.clone(),

@@ -75,8 +75,9 @@ pub(super) fn start<'a>(
         Some(name) => name.clone(),
         None => cluster_id(&kafka).map_err(|error| source_failure(&error))?.unwrap_or_default(),
     };
-    let generation = settings.streams.values().map(|stream| stream.generation).max().unwrap_or(0);
-    let alerts = AlertSettings { cluster, generation };
+    let streams = &set.catalog.contract.streams;
+    let generations = streams.iter().map(|stream| stream_of(settings, &stream.name).generation).collect();
+    let alerts = AlertSettings { cluster, generations };
     let Evaluation { core, on_arrival, in_order, .. } = evaluation(
         set,
         &bindings(settings, set),
