@@ -444,3 +444,19 @@ fn in_order_rows_of_equal_time_see_each_other() {
     let rest = running.core.finish().expect("the rest is answered");
     assert_eq!(running.table(0, &rest), "tx | times\nt3 | 3");
 }
+
+#[test]
+fn long_lists_and_long_conditions_are_no_trouble() {
+    let list: Vec<String> = (0..2_000).map(|n| format!("'m{n}'")).collect();
+    gives(
+        &format!("SELECT tx FROM payments WHERE merchant IN ({})", list.join(", ")),
+        &["00:00 merchant=m1999", "00:01 merchant=x"],
+        &["tx", "t1"],
+    );
+    let tests: Vec<String> = (200..390).map(|n| format!("merchant = 'm{n}'")).collect();
+    gives(
+        &format!("SELECT tx FROM payments WHERE {}", tests.join(" OR ")),
+        &["00:00 merchant=m299", "00:01 merchant=x"],
+        &["tx", "t1"],
+    );
+}

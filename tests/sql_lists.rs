@@ -1,4 +1,4 @@
-//! Reference tables in queries: joins, `IN` and `EXISTS`, with the nulls of SQL.
+//! Reference lists in queries: joins, `IN` and `EXISTS` answer as SQL does, nulls and all.
 //!
 //! Expected values are worked out by hand from what stands in the test.
 

@@ -219,3 +219,22 @@ fn what_is_no_query_is_refused() {
         ],
     );
 }
+
+#[test]
+fn conditions_too_deep_to_walk_are_refused_and_overflow_no_stack() {
+    for terms in [250, 1_900, 50_000] {
+        let tests: Vec<String> = (0..terms).map(|n| format!("merchant = 'm{n}'")).collect();
+        let drawn =
+            World::default().refusal(&format!("SELECT tx FROM payments WHERE {}", tests.join(" OR ")));
+        assert!(drawn.contains("write IN (…) instead of many OR"), "{terms} terms");
+    }
+    let nests = [("(", ")"), ("NOT (", ")"), ("NOT ", ""), ("abs(", ")"), ("CASE WHEN ok THEN ", " END")];
+    for (open, close) in nests {
+        for depth in [9, 45, 5_000] {
+            // A slip at the bottom: the parser goes back over all that stands around it.
+            let query =
+                format!("SELECT {}n ! !{} AS x FROM payments", open.repeat(depth), close.repeat(depth));
+            assert!(!World::default().refusal(&query).is_empty(), "{open}");
+        }
+    }
+}

@@ -16,7 +16,7 @@ use datafusion_sql::sqlparser::ast::Query;
 
 use super::contract::parse_contract;
 use super::list::List;
-use super::{functions, stack, view};
+use super::{functions, view};
 use crate::diagnostic::{Diagnostic, SourceText};
 use crate::event::Contract;
 
@@ -66,17 +66,15 @@ impl TableSource for PlannedTable {
 impl Catalog {
     /// Reads contract and views; views that are refused are left out and reported.
     pub fn build(sources: CatalogSources) -> std::result::Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        stack::deep(|| Self::build_here(sources))
-    }
-
-    fn build_here(sources: CatalogSources) -> std::result::Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
         let contract = match &sources.contract {
             Some(source) => parse_contract(source)?,
             None => Contract::default(),
         };
         let (lists, mut findings) = lists_of_own_names(&contract, sources.lists);
         let mut catalog = Self::over(contract, lists);
-        findings.extend(view::add_views(&mut catalog, sources.contract.as_ref(), &sources.views));
+        findings.extend(super::on_large_stack(|| {
+            view::add_views(&mut catalog, sources.contract.as_ref(), &sources.views)
+        }));
         Ok((catalog, findings))
     }
 

@@ -40,7 +40,7 @@ pub(super) fn find(
 
 /// Whether the part's text stands at its place: a part of a view has its place in another file.
 fn is_there(source: &SourceText, place: &Range<usize>, text: &str) -> bool {
-    let there = source.text.get(place.start..).unwrap_or_default().trim_start_matches(['\'', '"', '(']);
+    let there = source.text.get(place.start..).unwrap_or_default().trim_start_matches(['\'', '"', '(', '-']);
     let word: String = there.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     !word.is_empty() && text.to_lowercase().contains(&word.to_lowercase())
 }

@@ -16,6 +16,9 @@ use crate::diagnostic::{choices, suggest};
 /// Most columns that a help lists.
 const COLUMNS_MAX: usize = 40;
 
+const TYPES: &str = "types are BOOLEAN, SMALLINT, INTEGER, BIGINT, REAL, DOUBLE, DECIMAL(p, s), VARCHAR, DATE and \
+                     TIMESTAMP";
+
 /// An error in plain words.
 #[derive(Debug, Default)]
 pub(super) struct Explained {
@@ -120,53 +123,85 @@ pub(super) fn two_columns(name: &str) -> Explained {
 
 /// What a text of the planner means.
 fn text(whole: &str) -> Explained {
-    let known =
-        call_or_name(whole).or_else(|| condition(whole)).or_else(|| value(whole)).or_else(|| operands(whole));
-    known.unwrap_or_else(|| {
-        let line = sql(&plain(whole));
-        match line.split_once("; ") {
-            Some((message, help)) => said(message, help),
-            None => Explained { message: line, ..Explained::default() },
-        }
-    })
+    let line = plain(whole);
+    let between = |before: &str, after: &str| piece(whole, before, after);
+    if let Some(call) = between("given name and argument types '", "'. ") {
+        return arguments(&call);
+    }
+    if line.starts_with("Projections require unique") {
+        let name =
+            between("at position 0 and \"", "\"").or_else(|| between("and \"", "\"")).unwrap_or_default();
+        return two_columns(name.rsplit('.').next().unwrap_or_default());
+    }
+    if let Some(kind) = between("non-boolean predicate", "\n")
+        .or_else(|| whole.split_once("non-boolean predicate").map(|(_, rest)| rest.to_owned()))
+    {
+        let kind = kind.rsplit_once("returning ").map(|(_, kind)| sql(kind)).unwrap_or_default();
+        return not_a_condition(&kind);
+    }
+    if let Some(kind) = between("cannot automatically convert ", " to Boolean")
+        .or_else(|| between("Cannot automatically convert ", " to Boolean"))
+    {
+        return not_a_condition(&sql(&kind));
+    }
+    if let Some(explained) = values(whole, &line).or_else(|| operands(whole, &line)) {
+        return explained;
+    }
+    let line = sql(&line);
+    match line.split_once("; ") {
+        Some((message, help)) => said(message, help),
+        None => Explained { message: line, ..Explained::default() },
+    }
 }
 
-/// What stands between two pieces of a message.
-fn between(whole: &str, before: &str, after: &str) -> Option<String> {
+/// The piece of a text between two others.
+fn piece(whole: &str, before: &str, after: &str) -> Option<String> {
     Some(whole.split_once(before)?.1.split_once(after)?.0.to_owned())
 }
 
-/// Calls and names that fit nothing.
-fn call_or_name(whole: &str) -> Option<Explained> {
-    let line = plain(whole);
-    if let Some(call) = between(whole, "given name and argument types '", "'. ") {
-        return Some(arguments(&call));
+/// A value, a pattern or a type that can't be read.
+fn values(whole: &str, line: &str) -> Option<Explained> {
+    let between = |before: &str, after: &str| piece(whole, before, after);
+    if let (Some(value), Some(kind)) =
+        (between("Cannot cast string '", "' to value"), between("to value of ", " type"))
+    {
+        let kind = sql(&kind);
+        let number = ["DECIMAL", "BIGINT", "INTEGER", "DOUBLE"].iter().any(|number| kind.starts_with(number));
+        let kind = if number { "a number" } else { kind.as_str() };
+        let help = "write a value of the type of the other side";
+        return Some(said(format!("'{value}' can't be read as {kind}"), help));
     }
-    if line.starts_with("Projections require unique") {
-        let name = between(whole, "at position 0 and \"", "\"")
-            .or_else(|| between(whole, "and \"", "\""))
-            .unwrap_or_default();
-        return Some(two_columns(name.rsplit('.').next().unwrap_or_default()));
+    if let Some(value) = between("Invalid input syntax for type interval: \"", "\"") {
+        let help = "write a number and a unit, such as INTERVAL '10 minutes'";
+        return Some(said(format!("'{value}' can't be read as an INTERVAL"), help));
+    }
+    if let Some(value) = between("Error parsing timestamp from '", "'") {
+        let help = "write '2026-11-22 10:15:00'";
+        return Some(said(format!("'{value}' can't be read as a TIMESTAMP"), help));
+    }
+    if let Some(kind) = line.strip_prefix("Unsupported SQL type ") {
+        return Some(said(format!("no type is called {kind}"), TYPES));
+    }
+    if whole.contains("regex parse error") {
+        let cause = whole.lines().rev().find_map(|line| line.split_once("error: "));
+        let message = format!("the pattern can't be read: {}", cause.map_or("", |(_, cause)| cause));
+        return Some(said(message, "a literal ( or [ is written \\( or \\["));
     }
     None
 }
 
-/// Conditions that are no conditions.
-fn condition(whole: &str) -> Option<Explained> {
-    let line = plain(whole);
-    if let Some(kind) = between(whole, "non-boolean predicate", "\n")
-        .or_else(|| whole.split_once("non-boolean predicate").map(|(_, rest)| rest.to_owned()))
-    {
-        let kind = kind.rsplit_once("returning ").map(|(_, kind)| sql(kind)).unwrap_or_default();
-        return Some(not_a_condition(&kind));
+/// Operands that don't go together.
+fn operands(whole: &str, line: &str) -> Option<Explained> {
+    let between = |before: &str, after: &str| piece(whole, before, after);
+    if let Some(sides) = line.strip_prefix("Cannot infer common argument type for comparison operation ") {
+        let help = "CAST one side to the type of the other";
+        return Some(said(format!("{} can't be compared", sql(sides)), help));
     }
-    if let Some(kind) = between(whole, "cannot automatically convert ", " to Boolean")
-        .or_else(|| between(whole, "Cannot automatically convert ", " to Boolean"))
-    {
-        return Some(not_a_condition(&sql(&kind)));
+    if let Some(sides) = between("Cannot coerce arithmetic expression ", " to valid types") {
+        return Some(said(format!("{} can't be computed", sql(&sides)), "CAST one side to a number"));
     }
-    if let Some(sides) = line.strip_prefix("Cannot infer common argument type for logical boolean operation ")
-    {
+    let logical = "Cannot infer common argument type for logical boolean operation ";
+    if let Some(sides) = line.strip_prefix(logical) {
         let sides = sql(sides);
         let mut kinds = sides.split(" AND ").flat_map(|side| side.split(" OR "));
         return Some(not_a_condition(kinds.find(|kind| *kind != "BOOLEAN").unwrap_or("something else")));
@@ -174,72 +209,13 @@ fn condition(whole: &str) -> Option<Explained> {
     if let Some((_, kind)) = line.split_once("requires a boolean expression, got ") {
         return Some(not_a_condition(&sql(kind)));
     }
-    None
-}
-
-/// Values that can't be read.
-fn value(whole: &str) -> Option<Explained> {
-    let line = plain(whole);
-    if let (Some(value), Some(kind)) =
-        (between(whole, "Cannot cast string '", "' to value"), between(whole, "to value of ", " type"))
-    {
-        let kind = sql(&kind);
-        let number = ["DECIMAL", "BIGINT", "INTEGER", "DOUBLE"].iter().any(|number| kind.starts_with(number));
-        let kind = if number { "a number" } else { kind.as_str() };
-        return Some(said(
-            format!("'{value}' can't be read as {kind}"),
-            "write a value of the type of the other side",
-        ));
-    }
-    if let Some(value) = between(whole, "Invalid input syntax for type interval: \"", "\"") {
-        return Some(said(
-            format!("'{value}' can't be read as an INTERVAL"),
-            "write a number and a unit, such as INTERVAL '10 minutes'",
-        ));
-    }
-    if let Some(value) = between(whole, "Error parsing timestamp from '", "'") {
-        return Some(said(format!("'{value}' can't be read as a TIMESTAMP"), "write '2026-11-22 10:15:00'"));
-    }
-    if let Some(kind) = line.strip_prefix("Unsupported SQL type ") {
-        return Some(said(
-            format!("no type is called {kind}"),
-            "types are BOOLEAN, SMALLINT, INTEGER, BIGINT, REAL, DOUBLE, DECIMAL(p, s), VARCHAR, DATE and TIMESTAMP",
-        ));
-    }
-    None
-}
-
-/// Operands that don't go together.
-fn operands(whole: &str) -> Option<Explained> {
-    let line = plain(whole);
-    if let Some(sides) = line.strip_prefix("Cannot infer common argument type for comparison operation ") {
-        return Some(said(
-            format!("{} can't be compared", sql(sides)),
-            "CAST one side to the type of the other",
-        ));
-    }
-    if let Some(sides) = between(whole, "Cannot coerce arithmetic expression ", " to valid types") {
-        return Some(said(format!("{} can't be computed", sql(&sides)), "CAST one side to a number"));
-    }
-    if let Some(kinds) = between(whole, "common type to coerce ", " in LIKE") {
-        return Some(said(
-            format!("LIKE compares texts, and these are {}", sql(&kinds)),
-            "CAST the value to VARCHAR",
-        ));
+    if let Some(kinds) = between("common type to coerce ", " in LIKE") {
+        let message = format!("LIKE compares texts, and these are {}", sql(&kinds));
+        return Some(said(message, "CAST the value to VARCHAR"));
     }
     if whole.contains("subquery should only return one column") {
-        return Some(said(
-            "IN compares with one column, and this sub-query selects several",
-            "select the column of the key",
-        ));
-    }
-    if whole.contains("regex parse error") {
-        let cause =
-            whole.lines().rev().find_map(|line| line.split_once("error: ")).map_or("", |(_, cause)| cause);
-        return Some(said(
-            format!("the pattern can't be read: {cause}"),
-            "a literal ( or [ is written \\( or \\[",
-        ));
+        let message = "IN compares with one column, and this sub-query selects several";
+        return Some(said(message, "select the column of the key"));
     }
     None
 }

@@ -3,7 +3,7 @@
 //! Takes DataFusion's join node; hands on a [`Relation`] over the stream's rows, filtered by whether the list
 //! has the key where the join is INNER. Fails where the other side is a stream, or the key repeats.
 
-use datafusion_common::{DFSchema, Result, plan_err};
+use datafusion_common::{DFSchema, DataFusionError, Result, plan_err};
 use datafusion_expr::utils::{conjunction, split_conjunction};
 use datafusion_expr::{Expr, Join, JoinType};
 
@@ -26,7 +26,7 @@ impl GraphBuilder<'_> {
                 );
             }
         };
-        let kept = match (join.join_type, left_is_list) {
+        let outer = match (join.join_type, left_is_list) {
             (JoinType::Inner, _) | (JoinType::LeftSemi, false) => Kept::Matching,
             (JoinType::Left, false) | (JoinType::Right, true) => Kept::All,
             (JoinType::LeftAnti, false) => Kept::Others,
@@ -39,7 +39,9 @@ impl GraphBuilder<'_> {
         let input = self.lower(stream_plan)?;
         let condition = JoinCondition::split(join, stream_plan.schema(), list_plan.schema(), left_is_list)?;
         let mut table = lookup::run(self.catalog, list_plan, &mut Vec::new())?;
-        keep_matching(&mut table, &condition.list_only, list_plan.schema())?;
+        for own in &condition.list_only {
+            table = lookup::kept(&table, own, list_plan.schema())?;
+        }
         if condition.keys.is_empty() {
             let message = "a list is joined by equality";
             return Err(fault(message, "write JOIN list ON list.key = stream.key", &condition.rest));
@@ -53,6 +55,7 @@ impl GraphBuilder<'_> {
         }
         let inner: Vec<Expr> = condition.keys.iter().map(|(_, list)| list.clone()).collect();
         let probe = Probe::new(&table, keys, &columns, &lookup::names(&inner))?;
+        let kept = outer;
         if !condition.rest.is_empty() && kept != Kept::Matching {
             let message = "the ON of a LEFT JOIN may compare keys and test columns of the list, nothing else";
             return Err(fault(message, "move this test to WHERE or CASE", &condition.rest));
@@ -67,13 +70,7 @@ impl GraphBuilder<'_> {
             return Ok(joined);
         }
         if let Some(ordinal) = probe.repeated() {
-            let keys = lookup::names(&inner);
-            let message = format!(
-                "row {} of the list repeats a join key, so an event would become several",
-                ordinal + 1
-            );
-            let help = format!("make {keys} unique in the list, or use IN or EXISTS");
-            return Err(fault(message, help, &inner));
+            return Err(repeated(ordinal, &inner));
         }
         let sides = Sides { stream: joined, base, probe: &probe, table: &table, list_first: left_is_list };
         self.joined(join, sides, conjunction(condition.rest))
@@ -104,6 +101,13 @@ impl GraphBuilder<'_> {
             None => Ok(relation),
         }
     }
+}
+
+fn repeated(ordinal: u32, keys: &[Expr]) -> DataFusionError {
+    let row = ordinal + 1;
+    let message = format!("row {row} of the list repeats a join key, so an event would become several");
+    let help = format!("make {} unique in the list, or use IN or EXISTS", lookup::names(keys));
+    fault(message, help, keys)
 }
 
 /// The two sides of a join, the stream's already filtered.
@@ -158,15 +162,4 @@ impl JoinCondition {
         }
         Ok(condition)
     }
-}
-
-/// Leaves out the rows of a list that conditions of the join on its own columns leave out.
-fn keep_matching(table: &mut lookup::Table, conditions: &[Expr], schema: &DFSchema) -> Result<()> {
-    for own in conditions {
-        let mask = lookup::evaluate(own, schema, &table.rows)?;
-        let mask = arrow::array::BooleanArray::from(mask.to_data());
-        table.rows = arrow::compute::filter_record_batch(&table.rows, &mask)?;
-        table.identity = format!("{} where {}", table.identity, lookup::bare(own));
-    }
-    Ok(())
 }

@@ -15,7 +15,7 @@ use arrow::compute::{filter_record_batch, take};
 use arrow::datatypes::DataType;
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{Column, DFSchema, DataFusionError, Result, ScalarValue, plan_err};
+use datafusion_common::{Column, DFSchema, Result, ScalarValue, plan_err};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::{
@@ -61,23 +61,15 @@ pub(super) fn run(catalog: &Catalog, plan: &LogicalPlan, outer: &mut Vec<Expr>) 
             Ok(Table { rows: distinct(&table.rows)?, identity: format!("distinct {}", table.identity) })
         }
         LogicalPlan::Filter(filter) => {
-            let table = run(catalog, &filter.input, outer)?;
-            let mut identity = table.identity;
-            let mut rows = table.rows;
+            let mut table = run(catalog, &filter.input, outer)?;
             for conjunct in datafusion_expr::utils::split_conjunction(&filter.predicate) {
                 if conjunct.contains_outer() {
                     outer.push(conjunct.clone());
                 } else {
-                    let mask = evaluate(conjunct, filter.input.schema(), &rows)?;
-                    let mask = mask.as_any().downcast_ref::<BooleanArray>().cloned();
-                    let mask = mask.ok_or_else(|| {
-                        DataFusionError::Plan("a WHERE that is not true or false".to_owned())
-                    })?;
-                    rows = filter_record_batch(&rows, &mask)?;
-                    identity = format!("{identity} where {}", bare(conjunct));
+                    table = kept(&table, conjunct, filter.input.schema())?;
                 }
             }
-            Ok(Table { rows, identity })
+            Ok(table)
         }
         LogicalPlan::Projection(projection) => {
             let table = run(catalog, &projection.input, outer)?;
@@ -98,6 +90,16 @@ pub(super) fn run(catalog: &Catalog, plan: &LogicalPlan, outer: &mut Vec<Expr>) 
             other.display()
         ),
     }
+}
+
+/// The rows of a table for which a condition is true.
+pub(super) fn kept(table: &Table, condition: &Expr, schema: &DFSchema) -> Result<Table> {
+    let mask = evaluate(condition, schema, &table.rows)?;
+    let Some(mask) = mask.as_any().downcast_ref::<BooleanArray>() else {
+        return plan_err!("a condition is true or false; compare it with something");
+    };
+    let identity = format!("{} where {}", table.identity, bare(condition));
+    Ok(Table { rows: filter_record_batch(&table.rows, mask)?, identity })
 }
 
 /// Values of an expression over the rows of a list.

@@ -15,13 +15,13 @@ mod expression;
 mod functions;
 mod ir;
 mod join;
+mod limits;
 mod list;
 mod lookup;
 mod lower;
 mod plan;
 mod refuse;
 mod rewrite;
-mod stack;
 mod tables;
 mod view;
 mod window;
@@ -59,12 +59,28 @@ pub struct Compiled {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// Compiles all queries into one graph; a query with an error is left out and reported.
-pub fn compile(catalog: &Catalog, queries: &[Query]) -> Compiled {
-    stack::deep(|| compile_each(catalog, queries))
+/// Stack of the thread that compiles: the planner walks expressions by recursion, a few KiB a level.
+const STACK_BYTES: usize = 64 << 20;
+
+/// Runs work that recurses deeply on a stack made for it; on the caller's where no thread can be had.
+fn on_large_stack<T: Send>(mut work: impl FnMut() -> T + Send) -> T {
+    let ended = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, &mut work);
+        thread.ok().map(std::thread::ScopedJoinHandle::join)
+    });
+    match ended {
+        Some(Ok(done)) => done,
+        Some(Err(panic)) => std::panic::resume_unwind(panic),
+        None => work(),
+    }
 }
 
-fn compile_each(catalog: &Catalog, queries: &[Query]) -> Compiled {
+/// Compiles all queries into one graph; a query with an error is left out and reported.
+pub fn compile(catalog: &Catalog, queries: &[Query]) -> Compiled {
+    on_large_stack(|| compile_all(catalog, queries))
+}
+
+fn compile_all(catalog: &Catalog, queries: &[Query]) -> Compiled {
     let mut builder = lower::GraphBuilder::new(catalog);
     let mut diagnostics = Vec::new();
     for query in queries {

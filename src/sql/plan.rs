@@ -13,19 +13,26 @@ use datafusion_optimizer::{Optimizer, OptimizerContext};
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
 use datafusion_sql::sqlparser::ast::{self, Spanned, Statement};
 use datafusion_sql::sqlparser::dialect::GenericDialect;
-use datafusion_sql::sqlparser::parser::Parser;
+use datafusion_sql::sqlparser::parser::{Parser, ParserError};
+use datafusion_sql::sqlparser::tokenizer::Tokenizer;
 
 use super::catalog::Catalog;
-use super::{Query, culprit, error, lower, refuse, rewrite};
+use super::{Query, culprit, error, limits, lower, refuse, rewrite};
 use crate::diagnostic::{Diagnostic, SourceText};
 use datafusion_expr::planner::ContextProvider;
 
 /// Parses a file into statements.
 pub(super) fn parse_statements(source: &Arc<SourceText>) -> Result<Vec<Statement>, Diagnostic> {
-    let parsed = Parser::new(&GenericDialect {})
-        .try_with_sql(&source.text)
-        .and_then(|mut parser| parser.parse_statements());
-    parsed.map_err(|failure| error::from_parser(source, &failure))
+    let refused = |failure: &ParserError| error::from_parser(source, failure);
+    let tokens = Tokenizer::new(&GenericDialect {}, &source.text).tokenize_with_location();
+    let tokens = tokens.map_err(|failure| refused(&failure.into()))?;
+    if let Some((span, message)) = limits::passed(&tokens) {
+        return Err(Diagnostic::error(source, error::byte_range(source, span), message)
+            .with_help("write IN (…) instead of many OR, put values into rules/lists/NAME.csv, or use WITH")
+            .with_code("limit"));
+    }
+    let mut parser = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens);
+    parser.parse_statements().map_err(|failure| refused(&failure))
 }
 
 /// A plan, and the query it was made from.

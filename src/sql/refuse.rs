@@ -47,6 +47,9 @@ const FORWARD: [(&str, &str); 6] = [
     ("dense_rank", "over event time it is row_number() or count(DISTINCT …) OVER …: use one of those"),
 ];
 
+/// Deepest nesting of an expression, for the sake of the stacks of those who walk it.
+const DEPTH_MAX: usize = 200;
+
 /// Every part of a query that can't stream.
 pub(super) fn refuse(
     catalog: &Catalog,
@@ -54,8 +57,15 @@ pub(super) fn refuse(
     query: &Query,
 ) -> Result<(), Vec<Diagnostic>> {
     let tables = CommonTables::of(query);
-    let mut judge =
-        Judge { catalog, source, tables, selects: Vec::new(), scalar_subqueries: 0, findings: Vec::new() };
+    let mut judge = Judge {
+        catalog,
+        source,
+        tables,
+        selects: Vec::new(),
+        scalar_subqueries: 0,
+        depth: 0,
+        findings: Vec::new(),
+    };
     judge.common_table_names();
     let _ = query.visit(&mut judge);
     if judge.findings.is_empty() { Ok(()) } else { Err(judge.findings) }
@@ -69,6 +79,8 @@ struct Judge<'a> {
     selects: Vec<bool>,
     /// Sub-queries for one value around the place at hand: refused whole, their parts need no word.
     scalar_subqueries: usize,
+    /// Expressions around the place at hand.
+    depth: usize,
     findings: Vec<Diagnostic>,
 }
 
@@ -167,6 +179,14 @@ impl Visitor for Judge<'_> {
     }
 
     fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+        self.depth += 1;
+        if self.depth == DEPTH_MAX {
+            self.refuse(
+                expression.span(),
+                &format!("this is nested {DEPTH_MAX} deep"),
+                "write IN (…) instead of many OR, or put the values into rules/lists/NAME.csv",
+            );
+        }
         match expression {
             Expr::Function(function) => self.function(function),
             Expr::Subquery(query) => {
@@ -186,6 +206,7 @@ impl Visitor for Judge<'_> {
     }
 
     fn post_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+        self.depth -= 1;
         if let Expr::Subquery(_) = expression {
             self.scalar_subqueries -= 1;
         }
