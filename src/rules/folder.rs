@@ -7,8 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use datafusion_sql::sqlparser::ast::Statement;
+
 use crate::diagnostic::{Diagnostic, SourceText};
-use crate::sql::{CatalogSources, List};
+use crate::sql::{CatalogSources, List, parse_statements};
 
 /// Folders below this depth are not looked into: a link that leads back would never end.
 const DEPTH_MAX: usize = 16;
@@ -70,7 +72,7 @@ impl RuleFiles {
             }
         }
         if let Some(contract) = files.catalog.contract.clone() {
-            files.note_views(&contract.text);
+            files.note_views(&contract);
         }
         Ok(files)
     }
@@ -98,16 +100,16 @@ impl RuleFiles {
     fn sql(&mut self, path: &Path, only: Option<&Path>) {
         let Some(source) = self.text(path) else { return };
         if is_view(&source.text) {
-            self.note_views(&source.text);
+            self.note_views(&source);
             self.catalog.views.push(source);
         } else if only.is_none_or(|only| same_file(only, path)) {
             self.rules.push(source);
         }
     }
 
-    fn note_views(&mut self, text: &str) {
-        use datafusion_sql::sqlparser::{ast::Statement, dialect::GenericDialect, parser::Parser};
-        for statement in Parser::parse_sql(&GenericDialect {}, text).unwrap_or_default() {
+    /// Files that can't be parsed are reported where they are compiled.
+    fn note_views(&mut self, source: &Arc<SourceText>) {
+        for statement in parse_statements(source).unwrap_or_default() {
             if let Statement::CreateView(view) = statement {
                 let name = view.name.0.last().map(|part| part.to_string().trim_matches('"').to_lowercase());
                 self.view_texts.extend(name.map(|name| (name, view.query.to_string())));

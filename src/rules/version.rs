@@ -2,14 +2,14 @@
 //!
 //! The query is hashed as its tokens, so that comments and white space make no new version.
 
-use datafusion_sql::sqlparser::ast::{Statement, visit_relations};
+use datafusion_sql::sqlparser::ast::visit_relations;
 use datafusion_sql::sqlparser::dialect::GenericDialect;
-use datafusion_sql::sqlparser::parser::Parser;
 use datafusion_sql::sqlparser::tokenizer::{Token, Tokenizer};
 use sha2::{Digest, Sha256};
 
 use super::{Header, Rule};
 use crate::diagnostic::SourceText;
+use crate::sql::parse_statements;
 
 /// Version of one rule; `views` are name and text of every view of the folder.
 pub(super) fn of_rule(header: &Header, source: &SourceText, views: &[(String, String)]) -> String {
@@ -62,7 +62,7 @@ fn used_views<'a>(text: &str, views: &'a [(String, String)]) -> Vec<(&'a str, &'
 }
 
 fn relations(text: &str) -> Vec<String> {
-    let statements: Vec<Statement> = Parser::parse_sql(&GenericDialect {}, text).unwrap_or_default();
+    let statements = parse_statements(&SourceText::new("", text)).unwrap_or_default();
     let mut names = Vec::new();
     let _ = visit_relations(&statements, |relation| {
         names.extend(relation.0.last().map(|part| part.to_string().trim_matches('"').to_lowercase()));

@@ -36,6 +36,7 @@ pub use ir::{
     WindowColumn, WindowKey,
 };
 pub use list::{List, ListError};
+pub(crate) use plan::parse_statements;
 
 use std::sync::Arc;
 

@@ -22,7 +22,7 @@ use crate::diagnostic::{Diagnostic, SourceText};
 use datafusion_expr::planner::ContextProvider;
 
 /// Parses a file into statements.
-pub(super) fn parse_statements(source: &Arc<SourceText>) -> Result<Vec<Statement>, Diagnostic> {
+pub(crate) fn parse_statements(source: &Arc<SourceText>) -> Result<Vec<Statement>, Diagnostic> {
     let refused = |failure: &ParserError| error::from_parser(source, failure);
     let tokens = Tokenizer::new(&GenericDialect {}, &source.text).tokenize_with_location();
     let tokens = tokens.map_err(|failure| refused(&failure.into()))?;
