@@ -2,7 +2,7 @@
 //!
 //! A round makes random events (ties, late rows, nulls), lists and four queries. Each query is compiled
 //! alone and run in order of event time, in random batches and 1 to 3 shards; then all four are compiled
-//! into one graph, which runs in order and on arrival. Every hit and every selected value of each run is
+//! into one graph, which runs in order and on arrival, and once more with the first rows only absorbed. Every hit and every selected value of each run is
 //! compared with a naive loop that works each frame out from all rows; where SQL determines the answer, the
 //! loop is compared with DataFusion's batch answer to the same text (default optimizer), types included.
 //! Floats agree within 1e-9 of the larger value (of 1 where both are smaller); all else agrees exactly.
@@ -32,6 +32,7 @@
 //! | `SpreadDrift` | sliding variances subtract from running floats, so that equal values spread a little; accepted within 1e-4 | `equal_values_do_not_spread_…` |
 //! | `EqualTwins` | panics where simplification makes two windows equal | `two_windows_that_simplify_to_one_…` |
 
+mod absorb;
 mod answer;
 mod data;
 mod deviation;
@@ -266,6 +267,12 @@ impl<'a> Round<'a> {
         let found = engine::compiled(&self.catalog, &texts)
             .and_then(|graph| engine::run(&mut self.rng, self.world, &self.data, &graph, sequence));
         let what = format!("all queries together, {:?}", sequence.order);
+        if let Ok(graph) = engine::compiled(&self.catalog, &texts)
+            && let Some(how) = absorb::difference(&mut self.rng, self.world, &self.data, &graph, sequence)
+        {
+            let what = format!("absorbing changed answers, {:?}", sequence.order);
+            self.find(&texts.join(";\n\n"), &what, &how);
+        }
         match found {
             Ok(found) => {
                 for (query, found) in self.queries.clone().iter().zip(&found) {

@@ -20,6 +20,11 @@ use random::*;
 type Answered = (Vec<Vec<Cell>>, BTreeSet<(usize, usize)>);
 
 fn run(case: &Case, batch_of: &[usize], shards: usize) -> Answered {
+    run_after(case, batch_of, shards, 0)
+}
+
+/// The same with all batches that start before a row absorbed; their answers are null.
+fn run_after(case: &Case, batch_of: &[usize], shards: usize, first_answered: usize) -> Answered {
     let settings =
         WindowSettings { shards, parallel_rows_min: 8, idle: case.idle, ..WindowSettings::default() };
     let mut state = WindowState::new(case.spec.clone(), settings).unwrap();
@@ -40,6 +45,12 @@ fn run(case: &Case, batch_of: &[usize], shards: usize) -> Answered {
             filters: &filters,
             ties: case.ties,
         };
+        if start < first_answered {
+            state.absorb(&input).unwrap();
+            answers.iter_mut().for_each(|answers| answers.resize(end, None));
+            start = end;
+            continue;
+        }
         let output = state.process(&input).unwrap();
         for (index, column) in output.columns.iter().enumerate() {
             assert_eq!(column.data_type(), &case.spec.aggregates[index].output);
@@ -136,6 +147,41 @@ fn every_answer_is_what_the_naive_loop_finds() {
         let mut rng = Rng::seed_from_u64(seed + round);
         let case = random_case(&mut rng);
         check(&case, seed + round, &mut rng);
+    }
+}
+
+/// From the first answered row on, all is as if the absorbed ones had been answered too, bit for bit.
+#[test]
+fn rows_absorbed_count_for_later_answers_as_rows_answered_do() {
+    let seed =
+        from_environment("TOLLGATE_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish() >> 32);
+    let rounds = from_environment("TOLLGATE_ROUNDS").unwrap_or(60);
+    println!("TOLLGATE_SEED={seed} TOLLGATE_ROUNDS={rounds}");
+    for round in 0..rounds {
+        let mut rng = Rng::seed_from_u64(seed + round);
+        let case = random_case(&mut rng);
+        let batch_of = split(&case, [1, 7, 60][rng.random_range(0..3)]);
+        let shards = rng.random_range(1..=3);
+        let wanted = rng.random_range(0..=case.rows.len());
+        let (all, all_errors) = run(&case, &batch_of, shards);
+        let (rest, rest_errors) = run_after(&case, &batch_of, shards, wanted);
+        let first = (wanted..case.rows.len())
+            .find(|&row| row == 0 || batch_of[row] != batch_of[row - 1])
+            .unwrap_or(case.rows.len());
+        for (index, (all, rest)) in all.iter().zip(&rest).enumerate() {
+            for row in first..case.rows.len() {
+                assert!(
+                    same(&all[row], &rest[row], 0.0),
+                    "seed {}, row {row}, rows before {first} absorbed: {:?} answered, {:?} after absorbing\n{:?}",
+                    seed + round,
+                    all[row],
+                    rest[row],
+                    case.spec.aggregates[index]
+                );
+            }
+        }
+        let after: BTreeSet<_> = all_errors.into_iter().filter(|(row, _)| *row >= first).collect();
+        assert_eq!(after, rest_errors, "seed {}", seed + round);
     }
 }
 

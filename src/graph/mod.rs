@@ -7,6 +7,7 @@
 
 mod evaluate;
 mod predicate;
+mod reach;
 mod run;
 mod schedule;
 
@@ -19,6 +20,7 @@ use crate::event::Contract;
 use crate::sql::{Definition, RowSource, RuleGraph};
 use crate::window::{Ties, Usage, WindowInputError, WindowSettings, WindowSpecError, WindowState};
 
+pub use reach::Reach;
 use schedule::{CompiledQuery, Step};
 
 /// The rows that hit, query by query, in the order of the graph's queries.
@@ -104,6 +106,9 @@ pub struct WindowReport {
 pub struct Engine {
     graph: RuleGraph,
     steps: Vec<Step>,
+    /// For each step, whether some window is filled from it.
+    feeds: Vec<bool>,
+    reach: Reach,
     states: Vec<WindowState>,
     windows: WindowSettings,
     queries: Vec<CompiledQuery>,
@@ -119,6 +124,7 @@ impl Engine {
     /// Compiles what the graph's queries need; parts that no query reads are left out.
     pub fn new(graph: RuleGraph, settings: &WindowSettings) -> Result<Self, EngineError> {
         let schedule = schedule::Schedule::of(&graph)?;
+        let reach = Reach::of(&graph, &schedule.steps);
         let states = schedule
             .windows
             .into_iter()
@@ -127,6 +133,8 @@ impl Engine {
         Ok(Self {
             graph,
             steps: schedule.steps,
+            feeds: schedule.feeds,
+            reach,
             states,
             windows: settings.clone(),
             queries: schedule.queries,
@@ -162,6 +170,26 @@ impl Engine {
             run.step(step, &mut self.states)?;
         }
         run.finish(&self.queries)
+    }
+
+    /// Moves the windows on over a batch and answers no query: afterwards every answer is what it would be
+    /// had the batch been processed. Nothing is evaluated but what fills the windows, and rows that fail
+    /// there count for the windows as they would in [`Self::process`].
+    pub fn absorb(&mut self, input: &EngineInput<'_>) -> Result<(), EngineError> {
+        let mut run = run::Run::new(&self.graph, &self.windows, input);
+        for (step, feeds) in self.steps.iter().zip(&self.feeds) {
+            match step {
+                _ if *feeds => run.step(step, &mut self.states)?,
+                Step::Window(window) => run.absorb(window, &mut self.states[window.state])?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// How far back the windows look: which rows before one must be known to answer it.
+    pub fn longest_frame(&self) -> Reach {
+        self.reach
     }
 
     /// Every window state, in the order in which they run.

@@ -14,7 +14,7 @@ use super::evaluate::{Compiled, Failure};
 use super::schedule::{CompiledQuery, Step, WindowStep};
 use super::{EngineError, EngineInput, QueryHits, RowError, RuleHits};
 use crate::sql::{ColumnId, Definition, RowSetId, RowSource, RuleGraph};
-use crate::window::{WindowInput, WindowSettings, WindowState};
+use crate::window::{WindowInput, WindowInputError, WindowSettings, WindowState};
 
 /// Rows and columns of one row set for this batch.
 #[derive(Default)]
@@ -131,6 +131,39 @@ impl<'a> Run<'a> {
     }
 
     fn window(&mut self, window: &WindowStep, state: &mut WindowState) -> Result<(), EngineError> {
+        if self.data[window.rows.0].rows.is_empty() {
+            return self.no_answers(window);
+        }
+        let Some(output) = self.feed(window, |input| state.process(input))? else {
+            return self.start_anew(window, state);
+        };
+        for error in output.errors {
+            let failure = Failure { row: error.row, message: error.message, panicked: false };
+            self.note(window.rows, vec![failure], &window.readers[error.aggregate]);
+        }
+        for (column, values) in window.outputs.iter().zip(output.columns) {
+            self.data[window.rows.0].columns[column.0] = Some(values);
+        }
+        Ok(())
+    }
+
+    /// Moves a window's state on without an answer.
+    pub(super) fn absorb(&mut self, window: &WindowStep, state: &mut WindowState) -> Result<(), EngineError> {
+        if self.data[window.rows.0].rows.is_empty() {
+            return Ok(());
+        }
+        match self.feed(window, |input| state.absorb(input))? {
+            Some(()) => Ok(()),
+            None => self.start_anew(window, state),
+        }
+    }
+
+    /// Gives the rows of a window to its state; none if that panicked.
+    fn feed<T>(
+        &self,
+        window: &WindowStep,
+        feed: impl FnOnce(&WindowInput<'_>) -> Result<T, WindowInputError>,
+    ) -> Result<Option<T>, EngineError> {
         let rows = &self.data[window.rows.0].rows;
         // Counting is not enough: a union may take some rows twice and others not at all.
         let all = rows.iter().copied().eq(0..self.input.batch.rows.event_time.len() as u32);
@@ -145,9 +178,6 @@ impl<'a> Run<'a> {
         let (keys, arguments, filters) =
             (columns(&window.keys)?, columns(&window.arguments)?, columns(&window.filters)?);
         let filters: Vec<BooleanArray> = filters.iter().map(|filter| filter.as_boolean().clone()).collect();
-        if rows.is_empty() {
-            return self.no_answers(window);
-        }
         let input = WindowInput {
             times,
             watermarks,
@@ -156,18 +186,10 @@ impl<'a> Run<'a> {
             filters: &filters,
             ties: self.input.ties,
         };
-        let Ok(output) = catch_unwind(AssertUnwindSafe(|| state.process(&input))) else {
-            return self.start_anew(window, state);
-        };
-        let output = output?;
-        for error in output.errors {
-            let failure = Failure { row: error.row, message: error.message, panicked: false };
-            self.note(window.rows, vec![failure], &window.readers[error.aggregate]);
+        match catch_unwind(AssertUnwindSafe(|| feed(&input))) {
+            Ok(fed) => Ok(Some(fed?)),
+            Err(_) => Ok(None),
         }
-        for (column, values) in window.outputs.iter().zip(output.columns) {
-            self.data[window.rows.0].columns[column.0] = Some(values);
-        }
-        Ok(())
     }
 
     /// After a panic a state can't be trusted: it starts empty, and the rows it met are set aside.

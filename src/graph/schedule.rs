@@ -84,6 +84,8 @@ enum Node {
 /// Steps in order, and the states they use.
 pub(super) struct Schedule {
     pub steps: Vec<Step>,
+    /// For each step, whether some window reads what it makes, directly or through other steps.
+    pub feeds: Vec<bool>,
     pub windows: Vec<WindowSpec>,
     pub queries: Vec<CompiledQuery>,
 }
@@ -99,12 +101,14 @@ impl Schedule {
                 }
             }
         }
-        let mut schedule = Self { steps: Vec::new(), windows: Vec::new(), queries: Vec::new() };
+        let mut schedule =
+            Self { steps: Vec::new(), feeds: Vec::new(), windows: Vec::new(), queries: Vec::new() };
+        let feeding = planner.feeding();
         let mut done = HashSet::new();
         let mut nodes: Vec<Node> = planner.readers.keys().cloned().collect();
         nodes.sort_unstable();
         for node in &nodes {
-            planner.visit(node, &mut done, &mut schedule)?;
+            planner.visit(node, (&feeding, &mut done), &mut schedule)?;
         }
         for plan in &graph.queries {
             let compile = |output: &crate::sql::Output| Compiled::new(graph, plan.rows, &output.expression);
@@ -199,21 +203,36 @@ impl Planner<'_> {
         }
     }
 
+    /// What windows are filled from, and all that is computed for it. A window is in it only where
+    /// another one stands over its answers.
+    fn feeding(&self) -> HashSet<Node> {
+        let windows = self.groups.keys().map(|(rows, key)| Node::Window(*rows, key.clone()));
+        let mut open: Vec<Node> = windows.flat_map(|window| self.reads(&window)).collect();
+        let mut feeding = HashSet::new();
+        while let Some(node) = open.pop() {
+            if feeding.insert(node.clone()) {
+                open.extend(self.reads(&node));
+            }
+        }
+        feeding
+    }
+
     /// Adds a node's step after the steps of what it reads.
     fn visit(
         &self,
         node: &Node,
-        done: &mut HashSet<Node>,
+        (feeding, done): (&HashSet<Node>, &mut HashSet<Node>),
         schedule: &mut Schedule,
     ) -> Result<(), EngineError> {
         if !done.insert(node.clone()) {
             return Ok(());
         }
         for input in self.reads(node) {
-            self.visit(&input, done, schedule)?;
+            self.visit(&input, (feeding, done), schedule)?;
         }
         if let Some(step) = self.step(node, schedule)? {
             schedule.steps.push(step);
+            schedule.feeds.push(feeding.contains(node));
         }
         Ok(())
     }

@@ -79,6 +79,27 @@ impl WindowState {
 
     /// Adds a batch of rows and answers each of them.
     pub fn process(&mut self, input: &WindowInput<'_>) -> Result<WindowOutput, WindowInputError> {
+        let parts = self.run(input, Shard::process)?;
+        let answers = united(&self.plan, parts, input.times.len());
+        let columns: Result<Vec<_>, _> = answers.columns.into_iter().map(output::Answers::finish).collect();
+        let columns = columns.map_err(|error| WindowInputError::Arrow(error.to_string()))?;
+        let mut errors = answers.errors;
+        errors.sort_unstable();
+        Ok(WindowOutput { columns, errors })
+    }
+
+    /// Adds a batch of rows and answers none of them: the state is afterwards what [`Self::process`] would
+    /// have left, for a part of the work.
+    pub fn absorb(&mut self, input: &WindowInput<'_>) -> Result<(), WindowInputError> {
+        self.run(input, Shard::absorb).map(drop)
+    }
+
+    /// Has every shard work on its rows of a batch.
+    fn run<T: Send>(
+        &mut self,
+        input: &WindowInput<'_>,
+        work: fn(&mut Shard, &Batch<'_>, &[u32]) -> Result<T, WindowInputError>,
+    ) -> Result<Vec<Part<T>>, WindowInputError> {
         self.check(input)?;
         let watermarks = self.watermarks(input);
         let keys = self.reader.read(input.keys)?;
@@ -91,13 +112,9 @@ impl WindowState {
             hashes: &hashes,
             watermarks: &watermarks,
         };
-        let answers = process_shards(&mut self.shards, &batch)?;
+        let parts = each_shard(&mut self.shards, &batch, work)?;
         self.watermark = watermarks.last().copied().unwrap_or(self.watermark);
-        let columns: Result<Vec<_>, _> = answers.columns.into_iter().map(output::Answers::finish).collect();
-        let columns = columns.map_err(|error| WindowInputError::Arrow(error.to_string()))?;
-        let mut errors = answers.errors;
-        errors.sort_unstable();
-        Ok(WindowOutput { columns, errors })
+        Ok(parts)
     }
 
     /// What the state holds at the moment.
@@ -167,31 +184,48 @@ fn check_columns(
     Ok(())
 }
 
-/// Gives each shard its rows, and puts the answers back in order.
-fn process_shards(shards: &mut [Shard], batch: &Batch<'_>) -> Result<ShardAnswers, WindowInputError> {
+/// The rows of a batch that one shard worked on, and what came of it.
+type Part<T> = (Vec<u32>, T);
+
+/// Gives each shard its rows.
+fn each_shard<T: Send>(
+    shards: &mut [Shard],
+    batch: &Batch<'_>,
+    work: fn(&mut Shard, &Batch<'_>, &[u32]) -> Result<T, WindowInputError>,
+) -> Result<Vec<Part<T>>, WindowInputError> {
     let count = batch.input.times.len() as u32;
     if let [shard] = shards {
         let rows: Vec<u32> = (0..count).collect();
-        return shard.process(batch, &rows);
+        let done = work(shard, batch, &rows)?;
+        return Ok(vec![(rows, done)]);
     }
     let mut rows: Vec<Vec<u32>> = vec![Vec::new(); shards.len()];
     for (row, hash) in (0..count).zip(batch.hashes) {
         // Bits that the shards' own tables make little use of.
         rows[(hash >> 24 & 0xffff) as usize % shards.len()].push(row);
     }
-    let parts: Vec<Result<ShardAnswers, WindowInputError>> =
-        if count as usize >= batch.settings.parallel_rows_min {
-            shards.par_iter_mut().zip(&rows).map(|(shard, rows)| shard.process(batch, rows)).collect()
-        } else {
-            shards.iter_mut().zip(&rows).map(|(shard, rows)| shard.process(batch, rows)).collect()
-        };
-    let mut all = ShardAnswers::empty(batch.plan, count as usize);
-    for (part, rows) in parts.into_iter().zip(&rows) {
-        let part = part?;
+    let one = |(shard, rows): (&mut Shard, Vec<u32>)| work(shard, batch, &rows).map(|done| (rows, done));
+    if count as usize >= batch.settings.parallel_rows_min {
+        let parts: Vec<_> = shards.par_iter_mut().zip(rows).map(one).collect();
+        return parts.into_iter().collect();
+    }
+    let parts: Vec<_> = shards.iter_mut().zip(rows).map(one).collect();
+    parts.into_iter().collect()
+}
+
+/// The answers of all shards, back in the order of the rows.
+fn united(plan: &Plan, mut parts: Vec<Part<ShardAnswers>>, rows: usize) -> ShardAnswers {
+    if parts.len() == 1
+        && let Some((_, answers)) = parts.pop()
+    {
+        return answers;
+    }
+    let mut all = ShardAnswers::empty(plan, rows);
+    for (rows, part) in parts {
         for (column, answers) in all.columns.iter_mut().zip(&part.columns) {
-            column.scatter(answers, rows);
+            column.scatter(answers, &rows);
         }
         all.errors.extend(part.errors);
     }
-    Ok(all)
+    all
 }

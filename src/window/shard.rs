@@ -1,8 +1,8 @@
 //! One shard: some of the keys, and all that is needed to answer their rows without asking others.
 //!
-//! Takes the rows of a batch that belong to it, hands on their answers. Keeps keys, histories and long
-//! strings. Rows of equal time are answered together where the batch says so: all are inserted before
-//! any frame by time is read.
+//! Takes the rows of a batch that belong to it, hands on their answers, or nothing where they are only
+//! absorbed. Keeps keys, histories and long strings. Rows of equal time are answered together where the
+//! batch says so: all are inserted before any frame by time is read.
 
 use super::answer::{Seen, Target, scan, write};
 use super::carry::WordSet;
@@ -101,7 +101,7 @@ impl Shard {
         match batch.input.ties {
             Ties::ByArrival => {
                 for index in 0..rows.len() {
-                    let position = self.insert(batch, rows, index, &mut answers);
+                    let position = self.insert_answered(batch, rows, index, &mut answers);
                     self.answer(batch, rows, index, position, Phase::Ties, &mut answers);
                 }
             }
@@ -112,6 +112,16 @@ impl Shard {
         }
         self.sweep(batch, rows.len());
         Ok(answers)
+    }
+
+    /// Takes the given rows of a batch in and answers none of them.
+    pub(super) fn absorb(&mut self, batch: &Batch<'_>, rows: &[u32]) -> Result<(), WindowInputError> {
+        self.read(batch, rows)?;
+        for index in 0..rows.len() {
+            self.insert(batch, rows, index);
+        }
+        self.sweep(batch, rows.len());
+        Ok(())
     }
 
     /// Finds the slots of all rows and puts their records together.
@@ -143,7 +153,8 @@ impl Shard {
                 rows[index..].iter().take_while(|&&row| batch.input.times[row as usize] == time).count();
             let mut positions = std::mem::take(&mut self.scratch.tied);
             positions.clear();
-            positions.extend((index..index + tied).map(|index| self.insert(batch, rows, index, answers)));
+            let insert = |index| self.insert_answered(batch, rows, index, answers);
+            positions.extend((index..index + tied).map(insert));
             for (index, &position) in (index..).zip(&positions) {
                 self.answer(batch, rows, index, position, Phase::Ties, answers);
             }
@@ -153,7 +164,22 @@ impl Shard {
     }
 
     /// Inserts a row and answers what is answered at insertion.
-    fn insert(&mut self, batch: &Batch<'_>, rows: &[u32], index: usize, answers: &mut ShardAnswers) -> usize {
+    fn insert_answered(
+        &mut self,
+        batch: &Batch<'_>,
+        rows: &[u32],
+        index: usize,
+        answers: &mut ShardAnswers,
+    ) -> usize {
+        let position = self.insert(batch, rows, index);
+        if batch.plan.carries {
+            self.answer(batch, rows, index, position, Phase::Insertion, answers);
+        }
+        position
+    }
+
+    /// Inserts a row, and says at which position.
+    fn insert(&mut self, batch: &Batch<'_>, rows: &[u32], index: usize) -> usize {
         let plan = batch.plan;
         let stride = plan.layout.stride();
         if index.is_multiple_of(TOUCHED_ROWS) {
@@ -167,9 +193,6 @@ impl Shard {
         let position = history.insert(plan, record, watermark, batch.settings.idle, &mut self.interner);
         self.history_bytes = self.history_bytes + history.bytes() - bytes;
         self.events = self.events + history.len(&plan.layout) - events;
-        if plan.carries {
-            self.answer(batch, rows, index, position, Phase::Insertion, answers);
-        }
         position
     }
 

@@ -88,7 +88,7 @@ pub(super) fn run_in_batches(
 }
 
 /// The end of a batch of about `size` rows; in order, rows of equal time stay together.
-fn batch_end(data: &Data, sequence: &Sequence, from: usize, size: usize) -> usize {
+pub(super) fn batch_end(data: &Data, sequence: &Sequence, from: usize, size: usize) -> usize {
     let count = sequence.events.len();
     let mut to = (from + size).min(count);
     let time = |place: usize| data.events[sequence.events[place]].time;
