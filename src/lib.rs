@@ -139,6 +139,12 @@ pub mod alert;
 // Delivery to topics and files; the maker of receipts.
 pub mod sink;
 
+// What a commit says, and what the next start must know besides.
+pub mod checkpoint;
+
+// Decoded events in Parquet segments, so that a restart need not read the topics back.
+pub mod history;
+
 // The step that puts all of it in a row, and the job that repeats it.
 pub mod pipeline;
 

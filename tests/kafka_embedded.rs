@@ -16,7 +16,8 @@ use tollgate::event::{Coordinates, EventTime, Offset, Partition};
 use tollgate::sink::{Destination, KafkaSink, KafkaSinkSettings, OutMessage, Outgoing, Receipt, Topics};
 use tollgate::source::embedded::EmbeddedBroker;
 use tollgate::source::kafka::{
-    ConsumerSettings, KafkaEvent, KafkaSettings, KafkaSource, SourceError, Start, TopicBinding,
+    ConsumerSettings, KafkaEvent, KafkaSettings, KafkaSource, PartitionCommit, SourceError, Start,
+    TopicBinding,
 };
 use tollgate::source::{RawBatch, RawRecord};
 
@@ -55,12 +56,20 @@ fn produce(broker: &EmbeddedBroker, numbers: std::ops::Range<usize>) {
 
 /// Waits for an event that `wanted` takes; the others are dropped.
 fn wait_for<T>(source: &KafkaSource, mut wanted: impl FnMut(KafkaEvent) -> Option<T>) -> T {
-    (0..300).find_map(|_| wanted(source.next(WAIT))).expect("something within 30 seconds")
+    let mut next = || {
+        let event = source.next(WAIT);
+        if let KafkaEvent::Assigned(assigned) = &event {
+            let from = assigned.partitions.iter().map(|own| (own.partition.clone(), own.start));
+            source.begin(assigned, from.collect()).expect("begin");
+        }
+        wanted(event)
+    };
+    (0..300).find_map(|_| next()).expect("something within 30 seconds")
 }
 
 fn assigned(source: &KafkaSource) -> usize {
     wait_for(source, |event| match event {
-        KafkaEvent::Assigned(partitions) => Some(partitions.len()),
+        KafkaEvent::Assigned(assigned) => Some(assigned.partitions.len()),
         _ => None,
     })
 }
@@ -92,6 +101,15 @@ fn nothing_more(source: &KafkaSource) {
     }
 }
 
+fn commits(next: &[(i32, i64)]) -> Vec<PartitionCommit> {
+    let commit = |&(number, offset): &(i32, i64)| PartitionCommit {
+        partition: partition(number),
+        offset: Offset(offset),
+        note: String::new(),
+    };
+    next.iter().map(commit).collect()
+}
+
 fn partition(number: i32) -> Partition {
     Partition { topic: Arc::from("payments"), partition: number }
 }
@@ -118,7 +136,7 @@ fn a_restart_goes_on_from_the_commit() {
     produce(&broker, 0..1000);
     let first = source(&broker, Start::Earliest);
     read(&first, 1000);
-    first.commit(vec![(partition(0), Offset(500)), (partition(1), Offset(493))]).expect("commit");
+    first.commit(commits(&[(0, 500), (1, 493)])).expect("commit");
     first.shutdown().expect("a clean end");
 
     let second = source(&broker, Start::Earliest);
@@ -138,7 +156,7 @@ fn a_pipeline_that_stands_still_can_commit_and_loses_nothing() {
         ConsumerSettings { batch_rows_max: 10, ..ConsumerSettings::new(kafka(&broker), "job", topics) };
     let source = KafkaSource::start(settings).expect("a source");
     assigned(&source);
-    source.commit(vec![(partition(0), Offset(3)), (partition(1), Offset(4))]).expect("commit");
+    source.commit(commits(&[(0, 3), (1, 4)])).expect("commit");
     committed(&broker, [3, 4]);
     assert!(source.events().is_full());
     let read = read(&source, 1000);
@@ -225,7 +243,7 @@ fn settled(source: &KafkaSource, count: usize) {
             source.release().expect("release");
             None
         }
-        KafkaEvent::Assigned(partitions) => (partitions.len() == count).then_some(()),
+        KafkaEvent::Assigned(assigned) => (assigned.partitions.len() == count).then_some(()),
         _ => None,
     });
 }
@@ -236,7 +254,7 @@ fn a_second_member_goes_on_where_the_first_let_go() {
     produce(&broker, 0..10);
     let first = source(&broker, Start::Earliest);
     read(&first, 10);
-    first.commit(vec![(partition(0), Offset(5)), (partition(1), Offset(5))]).expect("commit");
+    first.commit(commits(&[(0, 5), (1, 5)])).expect("commit");
     committed(&broker, [5, 5]);
     let second = source(&broker, Start::Earliest);
     let (partitions, lost) = wait_for(&first, |event| match event {
@@ -260,7 +278,7 @@ fn a_position_that_is_gone_stops_the_reading_and_is_never_skipped() {
     produce(&broker, 0..10);
     let first = source(&broker, Start::Earliest);
     read(&first, 10);
-    first.commit(vec![(partition(0), Offset(5_000))]).expect("commit");
+    first.commit(commits(&[(0, 5_000)])).expect("commit");
     first.shutdown().expect("a clean end");
     let second = source(&broker, Start::Earliest);
     let error = wait_for(&second, |event| match event {

@@ -20,6 +20,7 @@ use crate::graph::{QueryHits, RuleHits};
 use crate::rules::{Rule, Status};
 
 pub use json::value as json_value;
+pub(crate) use suppression::FORGOTTEN_AFTER;
 use suppression::Suppression;
 
 /// What tells one deployment's alerts from another's.
@@ -73,12 +74,13 @@ pub struct AlertMaker {
     contract: Contract,
     rules: Arc<[Rule]>,
     suppression: Suppression,
+    exact_since: Option<EventTime>,
 }
 
 impl AlertMaker {
     /// A maker for the rules of one graph, in the graph's order.
     pub fn new(settings: AlertSettings, contract: Contract, rules: Arc<[Rule]>) -> Self {
-        Self { settings, contract, rules, suppression: Suppression::default() }
+        Self { settings, contract, rules, suppression: Suppression::default(), exact_since: None }
     }
 
     /// The rules whose hits it takes.
@@ -86,23 +88,36 @@ impl AlertMaker {
         &self.rules
     }
 
+    /// Alerts about earlier events say that their windows may lack events: they hold all from this time on.
+    pub fn set_exact_since(&mut self, exact_since: Option<EventTime>) {
+        self.exact_since = exact_since;
+    }
+
+    /// Takes hits that were judged before a restart: those whose alert was sent start their `@dedup` period
+    /// again, and the others are counted as held back.
+    pub fn remember(&mut self, batch: &DecodedBatch, hits: &RuleHits, sent: impl Fn(&str) -> bool) {
+        let rules = Arc::clone(&self.rules);
+        for (index, hit, place) in in_order_of_rows(batch, hits, &[]) {
+            let found = &hits.hits[index];
+            let rule = &rules[found.query];
+            let Some(dedup) = &rule.header.dedup else { continue };
+            let row = place.row as usize;
+            let source = &batch.rows.partitions[batch.rows.partition[row] as usize];
+            let coordinates =
+                Coordinates { partition: source.partition.clone(), offset: Offset(batch.rows.offset[row]) };
+            let sent = sent(&self.alert_id(&coordinates, source.stream, rule, place.ordinal));
+            let at = EventTime(batch.rows.event_time[row]);
+            if rule.header.judges(at) {
+                self.suppression.remember(found.query, dedup_key(rule, found, hit), at, dedup.period, sent);
+            }
+        }
+    }
+
     /// Alerts of one batch's hits; `late` is how long after its turn each row came, microseconds.
     pub fn make(&mut self, batch: &DecodedBatch, hits: &RuleHits, late: &[i64]) -> AlertBatch {
         let mut made = AlertBatch::default();
-        let mut order: Vec<(u32, usize, usize)> = Vec::new();
-        for (index, found) in hits.hits.iter().enumerate() {
-            order.extend(found.rows.iter().enumerate().map(|(hit, row)| (*row, index, hit)));
-        }
-        order.sort_unstable();
-        let mut ordinal = 0;
-        let mut previous = None;
-        for (row, index, hit) in order {
-            let found = &hits.hits[index];
-            ordinal = if previous == Some((row, index)) { ordinal + 1 } else { 0 };
-            previous = Some((row, index));
-            let place =
-                Place { batch, row, hit, ordinal, late: late.get(row as usize).copied().unwrap_or(0) };
-            self.alert(found, &place, &mut made);
+        for (index, _, place) in in_order_of_rows(batch, hits, late) {
+            self.alert(&hits.hits[index], &place, &mut made);
         }
         made
     }
@@ -118,12 +133,7 @@ impl AlertMaker {
         let suppressed_before = match &rule.header.dedup {
             None => 0,
             Some(dedup) => {
-                let key = dedup
-                    .columns
-                    .iter()
-                    .map(|name| column(rule, found, name))
-                    .map(|c| json::key(c, place.hit))
-                    .collect();
+                let key = dedup_key(rule, found, place.hit);
                 match self.suppression.admit(found.query, key, event_time, dedup.period) {
                     Some(suppressed) => suppressed,
                     None => {
@@ -175,7 +185,7 @@ impl AlertMaker {
             "reason": reason,
             "values": values,
             "late_ms": place.late / 1_000,
-            "exact_since": null,
+            "exact_since": self.exact_since.filter(|since| event_time < *since).map(|since| since.to_string()),
             "suppressed_before": suppressed_before,
             "source": {
                 "cluster": self.settings.cluster, "topic": &*coordinates.partition.topic,
@@ -239,6 +249,33 @@ struct Place<'a> {
     /// How many hits of the same rule on the same row came before.
     ordinal: usize,
     late: i64,
+}
+
+/// Hits in the order of their rows, then of their rules: index of the query's hits, of the hit, and its place.
+fn in_order_of_rows<'a>(
+    batch: &'a DecodedBatch,
+    hits: &RuleHits,
+    late: &[i64],
+) -> Vec<(usize, usize, Place<'a>)> {
+    let mut order: Vec<(u32, usize, usize)> = Vec::new();
+    for (index, found) in hits.hits.iter().enumerate() {
+        order.extend(found.rows.iter().enumerate().map(|(hit, row)| (*row, index, hit)));
+    }
+    order.sort_unstable();
+    let mut ordinal = 0;
+    let mut previous = None;
+    let place = |(row, index, hit): (u32, usize, usize)| {
+        ordinal = if previous == Some((row, index)) { ordinal + 1 } else { 0 };
+        previous = Some((row, index));
+        let late = late.get(row as usize).copied().unwrap_or(0);
+        (index, hit, Place { batch, row, hit, ordinal, late })
+    };
+    order.into_iter().map(place).collect()
+}
+
+fn dedup_key(rule: &Rule, found: &QueryHits, hit: usize) -> Vec<String> {
+    let columns = rule.header.dedup.iter().flat_map(|dedup| &dedup.columns);
+    columns.map(|name| json::key(column(rule, found, name), hit)).collect()
 }
 
 /// A selected column by name; [`Rule`]s are only made when the names their headers use are selected.

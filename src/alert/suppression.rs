@@ -10,6 +10,9 @@ use crate::event::{EventTime, Span};
 /// Most values remembered; past it the oldest is forgotten, which can only mean one alert too many.
 const VALUES_MAX: usize = 1_000_000;
 
+/// An alert is forgotten so many periods after it; the next one then says that it held nothing back.
+pub(crate) const FORGOTTEN_AFTER: i64 = 2;
+
 type Key = (usize, Vec<String>);
 
 #[derive(Debug)]
@@ -45,15 +48,37 @@ impl Suppression {
         }
         self.order.push_back((at, key.clone()));
         let before = self.sent.insert(key, Sent { at, period, held_back: 0 });
-        Some(before.map_or(0, |sent| sent.held_back))
+        // What is about to be forgotten is not counted, so that it makes no difference when that happens.
+        let recent = before.filter(|sent| at.0.saturating_sub(sent.at.0) <= FORGOTTEN_AFTER * sent.period.0);
+        Some(recent.map_or(0, |sent| sent.held_back))
     }
 
-    /// Looks at the two oldest alerts; those past twice their period can't matter to rows that come in turn.
+    /// Takes a hit that was judged before a restart, and whether its alert was sent.
+    pub(super) fn remember(
+        &mut self,
+        rule: usize,
+        value: Vec<String>,
+        at: EventTime,
+        period: Span,
+        sent: bool,
+    ) {
+        self.forget(at);
+        let key = (rule, value);
+        if sent {
+            self.order.push_back((at, key.clone()));
+            self.sent.insert(key, Sent { at, period, held_back: 0 });
+        } else if let Some(known) = self.sent.get_mut(&key) {
+            known.held_back += 1;
+        }
+    }
+
+    /// Looks at the two oldest alerts; those long past can't matter to rows that come in turn.
     fn forget(&mut self, now: EventTime) {
         for _ in 0..2 {
             let Some((at, key)) = self.order.front() else { return };
             let current = self.sent.get(key).filter(|sent| sent.at == *at);
-            let over = current.is_none_or(|sent| now.0.saturating_sub(sent.at.0) > 2 * sent.period.0);
+            let over =
+                current.is_none_or(|sent| now.0.saturating_sub(sent.at.0) > FORGOTTEN_AFTER * sent.period.0);
             if !over && self.sent.len() <= VALUES_MAX {
                 return;
             }
@@ -79,6 +104,30 @@ mod tests {
             [admit(0), admit(10), admit(59), admit(60), admit(61)],
             [Some(0), None, None, Some(2), None]
         );
+    }
+
+    #[test]
+    fn what_was_held_back_two_periods_ago_is_no_longer_told() {
+        let mut suppression = Suppression::default();
+        let mut admit = |card: &str, seconds: i64| {
+            suppression.admit(0, vec![card.to_owned()], EventTime(seconds * 1_000_000), Span::seconds(60))
+        };
+        // Whether the entry is still there depends on the alerts of others; what is said does not.
+        assert_eq!([admit("a", 0), admit("b", 1), admit("b", 2)], [Some(0), Some(0), None]);
+        assert_eq!([admit("a", 119), admit("b", 122)], [Some(0), Some(0)]);
+        assert_eq!([admit("b", 123), admit("b", 242)], [None, Some(1)]);
+    }
+
+    #[test]
+    fn after_a_restart_suppression_goes_on_from_what_was_sent() {
+        let key = || vec!["card".to_owned()];
+        let (second, period) = (|seconds: i64| EventTime(seconds * 1_000_000), Span::seconds(60));
+        let mut suppression = Suppression::default();
+        suppression.remember(0, key(), second(0), period, false);
+        suppression.remember(0, key(), second(10), period, true);
+        suppression.remember(0, key(), second(20), period, false);
+        assert_eq!(suppression.admit(0, key(), second(69), period), None);
+        assert_eq!(suppression.admit(0, key(), second(70), period), Some(2));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::failure::{Exit, Failure};
 use super::feed::Feed;
 use super::job::open_sound_rules;
-use super::service::{answer_order, job_failure, start, stop_on_signal};
+use super::service::{Identity, answer_order, job_failure, start, stop_on_signal};
 use super::terminal;
 use crate::diagnostic::render_all;
 use crate::event::{Clock, EventTime, SystemClock};
@@ -111,7 +111,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 /// The settings a user would write for this broker.
 fn settings(arguments: &Arguments, address: &str) -> Result<Loaded, Failure> {
     let mut text = format!(
-        "[job]\nname = \"tollgate-demo\"\nrules = {:?}\n[kafka]\nbrokers = [\"{address}\"]\n",
+        "[job]\nname = \"tollgate-demo\"\nrules = {:?}\ndelivery = \"at_least_once\"\n[kafka]\nbrokers = [\"{address}\"]\n",
         arguments.rules
     );
     for stream in StreamKind::ALL {
@@ -130,7 +130,9 @@ fn settings(arguments: &Arguments, address: &str) -> Result<Loaded, Failure> {
 }
 
 fn job(settings: &Settings, set: &RuleSet, shared: &Shared, clock: &SystemClock) -> Result<(), Failure> {
-    let job = start(settings, set, clock).inspect_err(|_| shared.stop.store(true, Ordering::Relaxed))?;
+    let identity = Identity::default();
+    let job =
+        start(settings, set, clock, &identity).inspect_err(|_| shared.stop.store(true, Ordering::Relaxed))?;
     let ran = job.run(&shared.stop_job, |event| match event {
         JobEvent::Assigned(partitions) if !partitions.is_empty() => {
             shared.ready.store(true, Ordering::Release);
@@ -139,7 +141,11 @@ fn job(settings: &Settings, set: &RuleSet, shared: &Shared, clock: &SystemClock)
             shared.rows.fetch_add(rows as u64, Ordering::Relaxed);
             shared.dead_letters.fetch_add(dead_letters as u64, Ordering::Relaxed);
         }
-        JobEvent::Assigned(_) | JobEvent::Fault(_) => {}
+        JobEvent::Assigned(_)
+        | JobEvent::Recovering(_)
+        | JobEvent::Recovered(_)
+        | JobEvent::Fault(_)
+        | JobEvent::Restarting(_) => {}
     });
     shared.stop.store(true, Ordering::Relaxed);
     shared.stop_job.store(true, Ordering::Relaxed);

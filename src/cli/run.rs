@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use super::failure::{Exit, Failure};
 use super::job::open_sound_rules;
-use super::service::{answer_order, job_failure, start, stop_on_signal, unbound};
+use super::service::{Identity, answer_order, job_failure, start, stop_on_signal, unbound};
 use super::terminal;
 use crate::diagnostic::{Severity, render_all};
 use crate::event::{Clock, SystemClock};
-use crate::pipeline::JobEvent;
+use crate::pipeline::{Accept, JobEvent};
 use crate::settings::{Loaded, Purpose, Settings};
 
 /// Run the job that a settings file describes, until SIGTERM or Ctrl-C.
@@ -26,9 +26,25 @@ pub(super) struct Arguments {
     /// The settings file.
     #[arg(long, value_name = "FILE", default_value = "tollgate.toml")]
     config: PathBuf,
+    /// Stable name of this process among those that share the job; needed where `instances` is more than 1.
+    #[arg(long, value_name = "NAME", env = "TOLLGATE_INSTANCE")]
+    instance: Option<String>,
+    /// Start although something can't be restored; a refused start says which of these it needs.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    accept: Vec<AcceptArgument>,
     /// Shape of the log on standard error.
     #[arg(long, value_enum, default_value = "text")]
     log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum AcceptArgument {
+    /// Records that left a topic before they were answered.
+    LostRecords,
+    /// A topic has another count of partitions than at the last commit.
+    PartitionCount,
+    /// Windows reach further back than what is left of the events.
+    IncompleteWindows,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -54,7 +70,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_signal(Arc::clone(&stop))?;
     let clock = SystemClock::start();
-    let job = start(settings, &set, &clock)?;
+    let identity = identity(arguments, settings)?;
+    let job = start(settings, &set, &clock, &identity)?;
     tracing::info!(job = settings.job.name, rules = set.running().count(), ruleset = set.version, "running");
     let mut report = Report::default();
     let core = job.run(&stop, |event| report.note(&event, &clock)).map_err(|error| job_failure(&error))?;
@@ -68,6 +85,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         "stopped"
     );
     Ok(Exit::Fine)
+}
+
+/// What this process is called, and what it may go on without.
+fn identity(arguments: &Arguments, settings: &Settings) -> Result<Identity, Failure> {
+    if settings.job.instances.get() > 1 && arguments.instance.is_none() {
+        return Err(Failure::usage(
+            "`instances` is more than 1, so each process needs a name of its own that it keeps over restarts: \
+             give it with --instance NAME or in TOLLGATE_INSTANCE",
+        ));
+    }
+    let accept = arguments.accept.iter().map(|accept| match accept {
+        AcceptArgument::LostRecords => Accept::LostRecords,
+        AcceptArgument::PartitionCount => Accept::PartitionCount,
+        AcceptArgument::IncompleteWindows => Accept::IncompleteWindows,
+    });
+    let instance = arguments.instance.clone().unwrap_or_else(|| "0".to_owned());
+    Ok(Identity { instance: Some(instance), accept: accept.collect() })
 }
 
 fn load(arguments: &Arguments) -> Result<Loaded, Failure> {
@@ -103,6 +137,16 @@ impl Report {
         match event {
             JobEvent::Assigned(partitions) => {
                 tracing::info!(partitions = partitions.len(), "partitions assigned");
+            }
+            JobEvent::Recovering(_) => {}
+            JobEvent::Recovered(progress) => tracing::info!(
+                from_history = progress.absorbed,
+                from_topics = progress.replayed,
+                seconds = progress.took.as_secs_f64(),
+                "windows are filled: answering"
+            ),
+            JobEvent::Restarting(cause) => {
+                tracing::warn!(%cause, "starting again from the committed offsets");
             }
             JobEvent::Fault(fault) => tracing::warn!(%fault, "a fault that the job gets over"),
             JobEvent::Step { rows, alerts, dead_letters } => {

@@ -9,19 +9,22 @@ use std::time::Duration;
 use super::failure::{Exit, Failure};
 use super::job::{Evaluation, evaluation};
 use crate::alert::AlertSettings;
-use crate::decode::{DecodeLimits, FieldBinding, StreamBinding, TimeUnitText};
+use crate::decode::{DecodeLimits, FieldBinding, StreamBinding, TimeUnitText, Unused};
 use crate::diagnostic::{Diagnostic, choices, suggest};
-use crate::event::Clock;
-use crate::pipeline::{CoreSettings, IDLE_KEYS_AFTER, Job, JobError, JobPolicy, StreamPolicy};
+use crate::event::{Clock, SystemClock};
+use crate::history::{self, History, HistoryError, WriterSettings};
+use crate::pipeline::{
+    Accept, CoreSettings, IDLE_KEYS_AFTER, Job, JobError, JobPolicy, Kept, Parts, RecoveryPolicy,
+    StreamPolicy, WarmUp,
+};
 use crate::rules::{AnswerOrder, Emit, RuleSet};
 use crate::settings::{self, Loaded, Settings, StreamSettings};
 use crate::sink::{
-    AlertFormat, Destination, FileSink, FileSinkSettings, KafkaSink, KafkaSinkSettings, Masking, RoutedSink,
-    Sink, Topics,
+    AlertFormat, Destination, FileSink, FileSinkSettings, KafkaSink, KafkaSinkSettings, Masking, PRODUCERS,
+    RefusedMessages, RoutedSink, Sink, SinkError, Topics, TransactionSettings, TransactionSink,
 };
-use crate::source::kafka::{
-    ConsumerSettings, KafkaSettings, KafkaSource, SourceError, Start, TopicBinding, cluster_id,
-};
+use crate::source::kafka::{ConsumerSettings, KafkaSettings, SourceError, Start, TopicBinding, cluster_id};
+use crate::sql::{not_keyed_by, selects_topic_key};
 use crate::window::WindowSettings;
 
 /// How long a shutdown waits for deliveries.
@@ -64,42 +67,141 @@ pub(super) fn unbound(loaded: &Loaded, set: &RuleSet) -> Vec<Diagnostic> {
     findings
 }
 
+/// Rules whose answers depend on how partitions are shared out, where they are.
+fn check_shared_out(settings: &Settings, set: &RuleSet) -> Result<(), Failure> {
+    if settings.job.instances.get() == 1 {
+        return Ok(());
+    }
+    let topic_key = |stream: &crate::event::Stream| {
+        let settings = settings.streams.get(&stream.name).filter(|settings| settings.topics.len() == 1)?;
+        stream.schema.index_of(settings.topic_key.as_ref()?).ok()
+    };
+    let keys: Vec<Option<usize>> =
+        set.catalog.contract.streams.iter().map(|stream| topic_key(stream)).collect();
+    let mut faults = String::new();
+    for compiled in [&set.on_arrival, &set.in_order] {
+        for (query, rule) in compiled.rules.iter().enumerate() {
+            let dedup = rule.header.dedup.as_ref().map(|dedup| &dedup.columns);
+            let fault = not_keyed_by(&compiled.graph, query, &keys).or_else(|| {
+                let apart =
+                    dedup.is_some_and(|names| !selects_topic_key(&compiled.graph, query, names, &keys));
+                apart.then(|| "its `@dedup` is about values that several processes may see".to_owned())
+            });
+            if let Some(fault) = fault {
+                faults += &format!("\n  {}: {fault}", rule.header.id);
+            }
+        }
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "`instances` is {}, and these rules are exact only where one process owns every partition:{faults}\n\
+         key their windows by the `topic_key` of the stream, read a topic that is partitioned by their key, or run \
+         them in a job of their own with `instances` = 1",
+        settings.job.instances
+    )))
+}
+
+/// Which process this is, and what it may go on without.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Identity {
+    /// Stable name among the processes of the job; none: a member of the group without a name.
+    pub instance: Option<String>,
+    /// What a person has accepted for this start.
+    pub accept: Vec<Accept>,
+}
+
 /// A job ready to run.
 pub(super) fn start<'a>(
-    settings: &Settings,
-    set: &RuleSet,
+    settings: &'a Settings,
+    set: &'a RuleSet,
     clock: &'a dyn Clock,
+    identity: &Identity,
 ) -> Result<Job<'a>, Failure> {
+    check_shared_out(settings, set)?;
     let kafka = kafka_settings(settings);
     let cluster = match &settings.kafka.cluster {
         Some(name) => name.clone(),
         None => cluster_id(&kafka).map_err(|error| source_failure(&error))?.unwrap_or_default(),
     };
-    let streams = &set.catalog.contract.streams;
-    let generations = streams.iter().map(|stream| stream_of(settings, &stream.name).generation).collect();
-    let alerts = AlertSettings { cluster, generations };
-    let Evaluation { core, on_arrival, in_order, .. } = evaluation(
-        set,
-        &bindings(settings, set),
-        decode_limits(settings),
-        core_settings(settings, set),
-        &alerts,
-    )?;
-    let source = KafkaSource::start(consumer_settings(settings, set, kafka.clone()))
-        .map_err(|error| source_failure(&error))?;
-    let sink = sink(settings, kafka)?;
-    let contract = &set.catalog.contract;
-    let idle_after =
-        contract.streams.iter().map(|stream| stream_of(settings, &stream.name).idle_after).collect();
-    let policy = JobPolicy {
+    let name = &settings.job.name;
+    let member = identity.instance.as_ref().map(|instance| format!("{name}-{instance}"));
+    let policy = policy(settings, set, identity, member.clone().unwrap_or_else(|| name.clone()));
+    let alerts = AlertSettings { cluster: cluster.clone(), generations: policy.recovery.generations.clone() };
+    let parts = move || parts(settings, set, &alerts);
+    // Whatever is wrong with the rules or the sink shows before the group is joined.
+    parts().map_err(|error| job_failure(&error))?;
+    let consumer =
+        ConsumerSettings { instance: member.clone(), ..consumer_settings(settings, set, kafka.clone()) };
+    let plan = SinkPlan::of(settings, kafka)?;
+    let transactions = (settings.job.delivery == settings::Delivery::ExactlyOnce)
+        .then(|| member.unwrap_or_else(|| name.clone()));
+    let refused = RefusedMessages::default();
+    let sink = move || plan.make(transactions.as_deref(), &refused);
+    let history = kept(settings, &cluster)?;
+    Ok(Job { parts: Box::new(parts), consumer, sink: Box::new(sink), history, policy, clock })
+}
+
+/// The job's history, where the settings have one.
+fn kept(settings: &Settings, cluster: &str) -> Result<Option<Kept>, Failure> {
+    let Some(wanted) = &settings.history else { return Ok(None) };
+    let identity = history::Identity { cluster: cluster.to_owned(), job: settings.job.name.clone() };
+    let history = History::open(wanted, &identity).map_err(|error| history_failure(&error))?;
+    Ok(Some(Kept {
+        history,
+        writer: WriterSettings::of(wanted),
+        keep: wanted.keep,
+        clock: Arc::new(SystemClock::start()),
+    }))
+}
+
+/// How a history that can't be used is told to the shell.
+pub(super) fn history_failure(error: &HistoryError) -> Failure {
+    let exit = if matches!(error, HistoryError::Foreign { .. }) { Exit::Refused } else { Exit::Outside };
+    Failure { exit, message: error.to_string() }
+}
+
+/// A core without state, and all that goes with it.
+fn parts(settings: &Settings, set: &RuleSet, alerts: &AlertSettings) -> Result<Parts, JobError> {
+    let bindings = bindings(settings, set);
+    let made = evaluation(set, &bindings, decode_limits(settings), core_settings(settings, set), alerts);
+    let Evaluation { core, on_arrival, in_order, used } =
+        made.map_err(|failure| JobError::Rules(failure.message))?;
+    Ok(Parts { core, on_arrival, in_order, contract: set.catalog.contract.clone(), used })
+}
+
+fn policy(settings: &Settings, set: &RuleSet, identity: &Identity, instance: String) -> JobPolicy {
+    let streams = || set.catalog.contract.streams.iter().map(|stream| stream_of(settings, &stream.name));
+    let warm_up = |stream: StreamSettings| match stream.warm_up {
+        settings::WarmUp::LongestWindow => WarmUp::LongestWindow,
+        settings::WarmUp::None => WarmUp::Nothing,
+        settings::WarmUp::Span(span) => WarmUp::For(span),
+    };
+    let mut recovery = RecoveryPolicy {
+        generations: streams().map(|stream| stream.generation).collect(),
+        warm_up: streams().map(warm_up).collect(),
+        future: settings.limits.future,
+        accept: identity.accept.clone(),
+        ..RecoveryPolicy::default()
+    };
+    for output in [&settings.output.alerts, &settings.output.shadow] {
+        match output {
+            settings::Destination::Topic(topic) => recovery.alert_topics.push(topic.clone()),
+            settings::Destination::Ndjson(path) => recovery.alert_files.push(path.clone()),
+            settings::Destination::Parquet(_) => {}
+        }
+    }
+    JobPolicy {
         commit_interval: settings.job.commit_interval,
-        idle_after,
+        idle_after: streams().map(|stream| stream.idle_after).collect(),
         masking: if settings.output.mask_dead_letters { Masking::Mask } else { Masking::Keep },
         grace: GRACE,
         ruleset: set.version.clone(),
-        instance: settings.job.name.clone(),
-    };
-    Ok(Job { source, core, on_arrival, in_order, sink, policy, clock })
+        instance,
+        memory_max: settings.limits.memory.bytes(),
+        recovery,
+    }
 }
 
 /// Sets `stop` on the first SIGINT or SIGTERM and ends the process on the second.
@@ -141,7 +243,12 @@ async fn signalled() {
 /// How a job's end is told to the shell.
 pub(super) fn job_failure(error: &JobError) -> Failure {
     let exit = match error {
-        JobError::Source(SourceError::PositionGone { .. }) => Exit::Refused,
+        JobError::Source(SourceError::PositionGone { .. } | SourceError::Fenced { .. })
+        | JobError::Sink(SinkError::Fenced { .. })
+        | JobError::Memory { .. }
+        | JobError::Refused(_) => Exit::Refused,
+        JobError::History(fault) => return history_failure(fault),
+        JobError::Rules(_) => Exit::Findings,
         _ => Exit::Outside,
     };
     Failure { exit, message: error.to_string() }
@@ -197,6 +304,7 @@ fn bindings(settings: &Settings, set: &RuleSet) -> Vec<StreamBinding> {
                 (column, field)
             })
             .collect(),
+        unused: if settings.history.is_some() { Unused::Keep } else { Unused::Skip },
         ..StreamBinding::default()
     };
     set.catalog.contract.streams.iter().map(|stream| binding(&stream.name)).collect()
@@ -244,50 +352,72 @@ fn consumer_settings(settings: &Settings, set: &RuleSet, kafka: KafkaSettings) -
 }
 
 /// Topics for the outputs that are topics, files for the others.
-fn sink(settings: &Settings, kafka: KafkaSettings) -> Result<Sink, Failure> {
-    let output = &settings.output;
-    let outputs = [
-        (Destination::Alerts, &output.alerts),
-        (Destination::Shadow, &output.shadow),
-        (Destination::DeadLetters, &output.dead_letters),
-    ];
-    let mut topics = Topics::default();
-    let mut files =
-        FileSinkSettings { folder: PathBuf::from("."), alerts: AlertFormat::Ndjson, paths: Vec::new() };
-    let mut to_files = Vec::new();
-    for (destination, place) in outputs {
-        match place {
-            settings::Destination::Topic(topic) => topic.clone_into(match destination {
-                Destination::Shadow => &mut topics.shadow,
-                Destination::DeadLetters => &mut topics.dead_letters,
-                _ => &mut topics.alerts,
-            }),
-            settings::Destination::Ndjson(path) => {
-                files.paths.push((destination, path.clone()));
-                to_files.push(destination);
-            }
-            settings::Destination::Parquet(path) if destination == Destination::Alerts => {
-                files.folder = path.parent().map(PathBuf::from).unwrap_or_default();
-                files.alerts = AlertFormat::Parquet;
-                to_files.push(destination);
-            }
-            settings::Destination::Parquet(path) => {
-                return Err(Failure::usage(format!(
-                    "only alerts can be written as Parquet: give {destination} a topic or a file that ends in .ndjson instead of {}",
-                    path.display()
-                )));
+struct SinkPlan {
+    kafka: KafkaSinkSettings,
+    files: FileSinkSettings,
+    to_files: Vec<Destination>,
+    outputs: usize,
+}
+
+impl SinkPlan {
+    fn of(settings: &Settings, kafka: KafkaSettings) -> Result<Self, Failure> {
+        let output = &settings.output;
+        let outputs = [
+            (Destination::Alerts, &output.alerts),
+            (Destination::Shadow, &output.shadow),
+            (Destination::DeadLetters, &output.dead_letters),
+        ];
+        let mut topics = Topics::default();
+        let mut files =
+            FileSinkSettings { folder: PathBuf::from("."), alerts: AlertFormat::Ndjson, paths: Vec::new() };
+        let mut to_files = Vec::new();
+        for (destination, place) in outputs {
+            match place {
+                settings::Destination::Topic(topic) => topic.clone_into(match destination {
+                    Destination::Shadow => &mut topics.shadow,
+                    Destination::DeadLetters => &mut topics.dead_letters,
+                    _ => &mut topics.alerts,
+                }),
+                settings::Destination::Ndjson(path) => {
+                    files.paths.push((destination, path.clone()));
+                    to_files.push(destination);
+                }
+                settings::Destination::Parquet(path) if destination == Destination::Alerts => {
+                    files.folder = path.parent().map(PathBuf::from).unwrap_or_default();
+                    files.alerts = AlertFormat::Parquet;
+                    to_files.push(destination);
+                }
+                settings::Destination::Parquet(path) => {
+                    return Err(Failure::usage(format!(
+                        "only alerts can be written as Parquet: give {destination} a topic or a file that ends in .ndjson instead of {}",
+                        path.display()
+                    )));
+                }
             }
         }
+        let kafka = KafkaSinkSettings { kafka, client_id: settings.job.name.clone(), topics, linger_ms: 0 };
+        Ok(Self { kafka, files, to_files, outputs: outputs.len() })
     }
-    let linger_ms = 0;
-    let to_kafka = KafkaSinkSettings { kafka, client_id: settings.job.name.clone(), topics, linger_ms };
-    let failed = |error: crate::sink::SinkError| Failure::outside(error);
-    Ok(match to_files.len() {
-        0 => KafkaSink::start(to_kafka).map_err(failed)?.into(),
-        count if count == outputs.len() => FileSink::start(files).map_err(failed)?.into(),
-        _ => {
-            let kafka = KafkaSink::start(to_kafka).map_err(failed)?;
-            RoutedSink::new(kafka, FileSink::start(files).map_err(failed)?, to_files).into()
+
+    /// The sink; with a name for its transactional ids, the one that delivers exactly once.
+    fn make(&self, transactions: Option<&str>, refused: &RefusedMessages) -> Result<Sink, SinkError> {
+        let kafka = self.kafka.clone();
+        if let Some(id) = transactions {
+            let settings = TransactionSettings {
+                kafka,
+                id: id.to_owned(),
+                producers: PRODUCERS,
+                refused: RefusedMessages::clone(refused),
+            };
+            return Ok(TransactionSink::start(settings)?.into());
         }
-    })
+        Ok(match self.to_files.len() {
+            0 => KafkaSink::start(kafka)?.into(),
+            count if count == self.outputs => FileSink::start(self.files.clone())?.into(),
+            _ => {
+                let files = FileSink::start(self.files.clone())?;
+                RoutedSink::new(KafkaSink::start(kafka)?, files, self.to_files.clone()).into()
+            }
+        })
+    }
 }

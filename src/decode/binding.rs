@@ -10,6 +10,16 @@ use serde::Deserialize;
 use super::error::DecodeError;
 use crate::event::Stream;
 
+/// What becomes of columns that no rule reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unused {
+    /// They are stepped over.
+    #[default]
+    Skip,
+    /// They are read for whoever keeps events; what can't be read of them is null and harms nothing.
+    Keep,
+}
+
 /// The format of a stream's records, and where its columns stand in them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,6 +30,9 @@ pub struct StreamBinding {
     /// Columns whose field is not simply the top-level field of the column's name.
     #[serde(default)]
     pub fields: BTreeMap<String, FieldBinding>,
+    /// What becomes of columns that no rule reads.
+    #[serde(skip)]
+    pub unused: Unused,
 }
 
 /// Format of a record's payload.

@@ -10,7 +10,7 @@ use arrow::array::ArrayRef;
 use jiter::Jiter;
 
 use super::StreamRows;
-use super::binding::{FieldBinding, StreamBinding, TimeUnitText, check_columns_known, parse_path};
+use super::binding::{FieldBinding, StreamBinding, TimeUnitText, Unused, check_columns_known, parse_path};
 use super::column::Column;
 use super::columnar::CastPlan;
 use super::error::DecodeError;
@@ -75,9 +75,13 @@ impl Decoder {
         }
         let mut columns = Vec::new();
         let mut column_paths = Vec::new();
-        for index in (0..used.len()).filter(|&index| is_read(&stream, index, used)) {
+        for index in 0..used.len() {
+            let read = is_read(&stream, index, used);
+            if !read && binding.unused == Unused::Skip {
+                continue;
+            }
             let field = binding.fields.get(stream.schema.field(index).name()).cloned().unwrap_or_default();
-            columns.push(read_column(&stream, index, &field)?);
+            columns.push(ReadColumn { lenient: !read, ..read_column(&stream, index, &field)? });
             column_paths.push((index, column_path(&stream, index, &field)?));
         }
         let event_time = event_time_position(&stream, &columns)?;
@@ -215,7 +219,8 @@ fn read_column(stream: &Stream, index: usize, binding: &FieldBinding) -> Result<
     };
     // Without its time or its id an event can't be answered, whatever the contract says of nulls.
     let required = index == stream.event_time || stream.event_id.contains(&index);
-    Ok(ReadColumn { index, nullable: field.is_nullable() && !required, reading, values })
+    let nullable = field.is_nullable() && !required;
+    Ok(ReadColumn { index, nullable, lenient: false, reading, values })
 }
 
 fn check_units(stream: &Stream, index: usize, binding: &FieldBinding) -> Result<(), DecodeError> {

@@ -17,6 +17,8 @@ pub(super) struct ReadColumn {
     /// Index in the contract.
     pub(super) index: usize,
     pub(super) nullable: bool,
+    /// Whether no rule reads it, so that what can't be read of it is null.
+    pub(super) lenient: bool,
     pub(super) reading: Reading,
     pub(super) values: Column,
 }
@@ -77,7 +79,7 @@ fn read_object(
         let peek = jiter.peek().map_err(|error| of_json(&error))?;
         match field {
             Target::Skipped => skip(jiter, peek, target.depth_max, depth)?,
-            Target::Leaf(leaf) => read_leaf(jiter, target, leaf, peek)?,
+            Target::Leaf(leaf) => read_leaf(jiter, target, leaf, (peek, depth))?,
             Target::Branch(branch) => read_branch(jiter, target, branch, (peek, depth))?,
         }
         position += 1;
@@ -100,6 +102,9 @@ fn read_branch(
         Peek::Null => jiter.known_null().map_err(|error| of_json(&error)),
         other => {
             skip(jiter, other, target.depth_max, depth)?;
+            if target.paths.columns_below(branch).iter().all(|&column| target.columns[column].lenient) {
+                return Ok(());
+            }
             let column = target.paths.columns_below(branch).first().copied().unwrap_or_default();
             Err(Fault::NotAnObjectOnPath(target.columns[column].index))
         }
@@ -111,7 +116,7 @@ fn read_leaf(
     jiter: &mut Jiter<'_>,
     target: &mut RowTarget<'_>,
     leaf: usize,
-    peek: Peek,
+    (peek, depth): (Peek, usize),
 ) -> Result<(), Fault> {
     let columns = &target.paths.leaves[leaf];
     let scalar = match peek {
@@ -123,6 +128,12 @@ fn read_leaf(
                 target.columns[column].values.truncate(target.row);
             }
             return Ok(());
+        }
+        Peek::Object | Peek::Array if columns.iter().all(|&column| target.columns[column].lenient) => {
+            for &column in columns {
+                target.columns[column].values.truncate(target.row);
+            }
+            return skip(jiter, peek, target.depth_max, depth);
         }
         Peek::Object | Peek::Array => {
             let column = columns.first().copied().unwrap_or_default();
@@ -136,8 +147,11 @@ fn read_leaf(
         if column.values.len() > target.row {
             column.values.truncate(target.row);
         }
-        push_value(&mut column.values, column.reading, scalar)
-            .map_err(|fault| of_value(column.index, fault))?;
+        let pushed = push_value(&mut column.values, column.reading, scalar);
+        match pushed {
+            Err(_) if column.lenient => column.values.truncate(target.row),
+            pushed => pushed.map_err(|fault| of_value(column.index, fault))?,
+        }
     }
     Ok(())
 }

@@ -49,7 +49,7 @@ mod value;
 use arrow::array::ArrayRef;
 
 pub use self::batch::Decoders;
-pub use self::binding::{FieldBinding, Format, StreamBinding, TimeUnitText};
+pub use self::binding::{FieldBinding, Format, StreamBinding, TimeUnitText, Unused};
 pub use self::decoder::{DecodeLimits, Decoder};
 pub use self::error::DecodeError;
 use crate::event::Coordinates;

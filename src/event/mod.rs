@@ -5,10 +5,12 @@
 
 mod clock;
 mod contract;
+mod crash;
 mod time;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use contract::{Contract, Stream};
+pub use crash::crash_point;
 pub use time::{EventTime, Span, SpanError};
 
 use std::fmt;

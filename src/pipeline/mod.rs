@@ -8,16 +8,22 @@
 //! batches that are in order.
 
 mod counts;
+mod delivered;
+mod incarnation;
 mod job;
 mod messages;
-mod offsets;
+mod recover;
+mod refusal;
 mod reorder;
 mod repeats;
 mod select;
+mod silent;
 mod watermark;
 
 pub use counts::Counts;
-pub use job::{Job, JobError, JobEvent, JobPolicy};
+pub use job::{Job, JobError, JobEvent, JobPolicy, Kept, Parts};
+pub use refusal::{Accept, RecoveryPolicy, Refusal, WarmUp};
+pub use silent::Restored;
 pub use watermark::Watermarks;
 
 use std::borrow::Cow;
@@ -25,7 +31,7 @@ use std::collections::HashSet;
 
 use crate::decode::{DeadLetter, DecodedBatch, Decoders, Stage};
 use crate::event::{Contract, Coordinates, Offset, Span};
-use crate::graph::{Engine, EngineError, EngineInput, RuleHits};
+use crate::graph::{Engine, EngineError, EngineInput, Reach, RuleHits};
 use crate::rules::{CompiledRules, Emit};
 use crate::source::Fetched;
 use crate::sql::RuleGraph;
@@ -89,6 +95,19 @@ pub struct StepOutcome {
     pub dead_letters: Vec<DeadLetter>,
 }
 
+/// How far the rebuilding of windows has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Rows taken from the history.
+    pub absorbed: u64,
+    /// Records read again from topics.
+    pub replayed: u64,
+    /// Records that are to be read again, counted by offsets.
+    pub to_replay: u64,
+    /// How long it took; zero while it goes on.
+    pub took: std::time::Duration,
+}
+
 /// Everything between a source and a sink.
 pub struct Core {
     decoders: Decoders,
@@ -98,6 +117,8 @@ pub struct Core {
     in_order: Option<Ordered>,
     settings: CoreSettings,
     counts: Counts,
+    /// Whether rows only move the windows on: they were answered before.
+    absorbing: bool,
 }
 
 /// The rules answered in order, and the rows that wait for them.
@@ -125,15 +146,21 @@ impl Core {
             in_order: ordered,
             settings,
             counts: Counts::default(),
+            absorbing: false,
         }
     }
 
     /// One step: decode, drop repeats, set the time, answer.
     pub fn step(&mut self, fetched: Fetched) -> Result<StepOutcome, EngineError> {
+        let decoded = self.decode(fetched)?;
+        self.answer(decoded)
+    }
+
+    /// The first half of a step: decode, drop repeats. What it hands on belongs to [`Self::answer`].
+    pub fn decode(&mut self, fetched: Fetched) -> Result<DecodedBatch, EngineError> {
         self.counts.add_fetched(&fetched);
         let decoded = self.decoders.decode(fetched);
-        let decoded = self.drop_repeats(decoded)?;
-        self.answer(decoded)
+        self.drop_repeats(decoded)
     }
 
     fn drop_repeats(&mut self, decoded: DecodedBatch) -> Result<DecodedBatch, EngineError> {
@@ -146,7 +173,8 @@ impl Core {
         Ok(fresh)
     }
 
-    fn answer(&mut self, mut batch: DecodedBatch) -> Result<StepOutcome, EngineError> {
+    /// The second half of a step: set the time, answer.
+    pub fn answer(&mut self, mut batch: DecodedBatch) -> Result<StepOutcome, EngineError> {
         let mut outcome =
             StepOutcome { dead_letters: std::mem::take(&mut batch.dead_letters), ..StepOutcome::default() };
         let times = self.watermarks.advance(&batch.rows);
@@ -170,7 +198,7 @@ impl Core {
             return Ok(());
         }
         let input = EngineInput { batch: &batch, watermarks: &times.watermarks, ties: Ties::ByArrival };
-        let hits = self.on_arrival.process(&input)?;
+        let hits = run(&mut self.on_arrival, &input, self.absorbing)?;
         self.counts.add_hits(&hits);
         if alone {
             self.counts.answered += batch.rows.event_time.len() as u64;
@@ -226,7 +254,7 @@ impl Core {
         let late = rows.iter().map(|row| times.late[*row as usize]).collect();
         self.counts.late += rows.len() as u64;
         let input = EngineInput { batch: &batch, watermarks: &watermarks, ties: Ties::ByArrival };
-        let hits = ordered.engine.process(&input)?;
+        let hits = run(&mut ordered.engine, &input, self.absorbing)?;
         let answered = Answered { emit: Emit::InOrder, batch, hits, late };
         self.finish_ordered(answered, ordered.engine.graph(), outcome);
         Ok(())
@@ -240,7 +268,7 @@ impl Core {
     ) -> Result<(), EngineError> {
         let Some((batch, late)) = ordered.reorder.release(watermark)? else { return Ok(()) };
         let input = EngineInput { batch: &batch, watermarks: &batch.rows.event_time, ties: Ties::Together };
-        let hits = ordered.engine.process(&input)?;
+        let hits = run(&mut ordered.engine, &input, self.absorbing)?;
         let answered = Answered { emit: Emit::InOrder, batch, hits, late };
         self.finish_ordered(answered, ordered.engine.graph(), outcome);
         Ok(())
@@ -285,6 +313,15 @@ impl Core {
         std::iter::once((Emit::OnArrival, &self.on_arrival)).chain(ordered)
     }
 
+    /// How far back the windows of all rules look.
+    pub fn reach(&self) -> Reach {
+        let either = |one: Reach, other: Reach| Reach {
+            longest: one.longest.max(other.longest),
+            unbounded: one.unbounded || other.unbounded,
+        };
+        self.engines().map(|(_, engine)| engine.longest_frame()).fold(Reach::default(), either)
+    }
+
     /// For each partition of the source, the lowest offset that still waits: commits must stay below it.
     pub fn waiting_from(&self, partition: u32) -> Option<Offset> {
         self.in_order.as_ref().and_then(|ordered| ordered.reorder.waiting_from(partition))
@@ -318,6 +355,15 @@ pub fn engines(
     windows: &WindowSettings,
 ) -> Result<[Engine; 2], EngineError> {
     Ok([Engine::new(on_arrival.graph.clone(), windows)?, Engine::new(in_order.graph.clone(), windows)?])
+}
+
+/// Answers rows, or only moves the windows on.
+fn run(engine: &mut Engine, input: &EngineInput<'_>, absorbing: bool) -> Result<RuleHits, EngineError> {
+    if !absorbing {
+        return engine.process(input);
+    }
+    engine.absorb(input)?;
+    Ok(RuleHits::default())
 }
 
 /// Sets aside the records that made a rule panic, each once; the other rules have answered them.

@@ -114,6 +114,15 @@ impl Reorder {
         self.gather(&due).map(Some)
     }
 
+    /// Every waiting row, in order, with how late each came; what was released before stays so.
+    pub(super) fn take_all(&mut self) -> Result<Option<(DecodedBatch, Vec<i64>)>, ArrowError> {
+        let mut all = Vec::with_capacity(self.heap.len());
+        while let Some(Reverse((time, _, batch, row))) = self.heap.pop() {
+            all.push((time, batch, row));
+        }
+        if all.is_empty() { Ok(None) } else { self.gather(&all).map(Some) }
+    }
+
     fn gather(&mut self, due: &[(i64, u64, u32)]) -> Result<(DecodedBatch, Vec<i64>), ArrowError> {
         let mut used: Vec<u64> = due.iter().map(|(_, batch, _)| *batch).collect();
         used.sort_unstable();

@@ -74,6 +74,28 @@ impl Watermarks {
         self.recompute();
     }
 
+    /// Takes over how far a partition had come when its state was last committed.
+    pub(super) fn restore(&mut self, partition: u32, stream: usize, latest: i64) {
+        let lateness = self.lateness.get(stream).map_or(0, |lateness| lateness.0);
+        let time = self.partition(partition);
+        time.reached = time.reached.max(latest.saturating_sub(lateness));
+        if time.state == State::Absent {
+            time.state = State::Active;
+        }
+    }
+
+    /// Takes over a watermark: the one in force when the state was last committed.
+    pub(super) fn restore_current(&mut self, watermark: i64) {
+        self.current = self.current.max(watermark);
+    }
+
+    /// Latest event time of a partition; none before its first row.
+    pub fn latest(&self, partition: u32, stream: usize) -> Option<i64> {
+        let time = self.partitions.get(partition as usize)?;
+        let lateness = self.lateness.get(stream).map_or(0, |lateness| lateness.0);
+        (time.reached != i64::MIN).then(|| time.reached.saturating_add(lateness))
+    }
+
     fn partition(&mut self, partition: u32) -> &mut PartitionTime {
         let index = partition as usize;
         if self.partitions.len() <= index {

@@ -108,18 +108,16 @@ fn needed_to_run(reader: &mut Reader<'_>, settings: &Settings) {
         let help = "write `[streams.NAME]` with `topics = [\"…\"]` for each stream of the event contract";
         report(reader, &["streams"], "no stream is bound to a topic".to_owned(), help);
     }
-    if settings.job.delivery == Delivery::ExactlyOnce {
-        let message = "`exactly_once` is not in this version yet".to_owned();
-        let help = "write delivery = \"at_least_once\": a repeated alert keeps its alert_id, so that receivers can drop it";
-        report(reader, &["job.delivery"], message, help);
-    }
-    if settings.job.instances.get() > 1 {
-        let message = format!("{} instances are not in this version yet", settings.job.instances);
-        report(
-            reader,
-            &["job.instances"],
-            message,
-            "leave `instances` at 1: one process reads all partitions",
-        );
+    let files = [
+        ("output.alerts", &settings.output.alerts),
+        ("output.shadow", &settings.output.shadow),
+        ("output.dead_letters", &settings.output.dead_letters),
+    ];
+    if settings.job.delivery == Delivery::ExactlyOnce
+        && let Some((key, _)) = files.iter().find(|(_, place)| !matches!(place, Destination::Topic(_)))
+    {
+        let message = format!("`exactly_once` needs topics, and `{key}` is a file: no transaction covers it");
+        let help = "give the output a topic, or write delivery = \"at_least_once\"";
+        report(reader, &["job.delivery", key], message, help);
     }
 }

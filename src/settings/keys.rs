@@ -102,10 +102,10 @@ const UNITS: Kind = Choice(&["iso", "s", "ms", "us"]);
 pub const KEYS: &[Key] = &[
     key("job", "name", Text, Required, "names the job: its consumer group and the prefix of its transactional ids"),
     key("job", "rules", Path, Is("\"rules\""), "the folder with `schema.sql` and the rules"),
-    key("job", "delivery", DELIVERY, Is("\"at_least_once\""), "how often an alert may arrive; this version delivers at least once, with ids that make a repetition recognisable"),
-    key("job", "commit_interval", Duration, Is("\"50ms\""), "the longest time that delivered work stays uncommitted, from \"1ms\" to \"60s\""),
+    key("job", "delivery", DELIVERY, Is("\"exactly_once\""), "how often an alert may arrive: once, in one transaction with the input offsets, or at least once, sooner and with ids that make a repetition recognisable"),
+    key("job", "commit_interval", Duration, Is("\"50ms\""), "the longest time that delivered work stays uncommitted, up to \"60s\"; \"0s\" commits after each batch"),
     key("job", "emit", EMIT, Is("\"on_arrival\""), "answer each event as it arrives, or wait for `lateness` and answer in order of event time; a rule may override it"),
-    key("job", "instances", Integer, Is("1"), "how many processes share the topics; this version runs one"),
+    key("job", "instances", Integer, Is("1"), "how many processes share the topics; with more than 1, rules must be keyed by their topic's `topic_key`"),
 
     key("kafka", "brokers", TextList, Unset, "addresses to connect to first; `run` needs them"),
     key("kafka", "cluster", Text, Unset, "the cluster's name in alerts and in their ids; left out, the id that the brokers report"),
@@ -116,7 +116,7 @@ pub const KEYS: &[Key] = &[
     key("streams.*", "format", Choice(&["json"]), Is("\"json\""), "how a record is written"),
     key("streams.*", "generation", Integer, Is("1"), "raise it when a topic was deleted and made again: offsets start over, and alert ids must not"),
     key("streams.*", "start", Text, Is("\"latest\""), "where answers begin on a first start: \"earliest\", \"latest\" or a time such as \"2026-11-22T00:00:00Z\""),
-    later("streams.*", "warm_up", Text, Is("\"longest_window\""), "how far before the start windows are filled silently: \"longest_window\", \"none\" or a length of time"),
+    key("streams.*", "warm_up", Text, Is("\"longest_window\""), "how far before the start windows are filled silently: \"longest_window\", \"none\" or a length of time"),
     key("streams.*", "lateness", Duration, Is("\"5s\""), "how long `in_order` waits for stragglers, and from when on an event counts as late"),
     key("streams.*", "repeats", Duration, Is("\"1h\""), "an event id seen again within this period is counted and dropped; \"0s\" lets repeats pass"),
     key("streams.*", "idle_after", Duration, Is("\"10s\""), "a partition silent for this long no longer holds the watermark back"),
@@ -141,7 +141,10 @@ pub const KEYS: &[Key] = &[
     key("limits", "record_bytes_max", Size, Is("\"1MiB\""), "a record larger than this is a dead letter"),
     key("limits", "threads", Integer, Unset, "worker threads, from 1 to 1024; left out, one for each core"),
 
-    later("history", "url", Text, Unset, "where the events' history is kept"),
+    key("history", "url", Text, Unset, "where decoded events are kept, so that a restart need not read the topics back: a folder, or a URL that begins with \"file:\", \"s3://\", \"gs://\" or \"az://\"; left out, nothing is kept"),
+    key("history", "keep", Duration, Is("\"0s\""), "how long events are kept beyond what windows need"),
+    key("history", "flush_interval", Duration, Is("\"10s\""), "the longest that events stay in memory only, from \"100ms\" to \"1h\""),
+    key("history", "segment_rows", Integer, Is("131072"), "the most events of a partition in one file, from 1024 to 16777216"),
 
     later("http", "listen", Text, Is("\"127.0.0.1:9090\""), "where metrics and health are served"),
 ];

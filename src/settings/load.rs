@@ -15,7 +15,7 @@ use super::keys::SECTIONS;
 use super::mask::{self, AsParsed};
 use super::reader::{Places, Reader, Section, error_at};
 use super::substitute::Surroundings;
-use super::{Settings, contradictions, kafka, sections};
+use super::{Settings, contradictions, history, kafka, sections};
 use crate::diagnostic::{Diagnostic, Severity, SourceText, line_column};
 
 /// Settings that hold together, and what is worth saying about them.
@@ -102,8 +102,9 @@ fn walk<'a>(reader: &mut Reader<'a>, document: &'a Spanned<DeTable<'a>>) -> Sett
     let streams = sections::streams(reader, &root);
     let output = sections::output(reader, &root);
     let limits = sections::limits(reader, &root);
+    let history = history::history(reader, &root);
     sections::later(reader, &root);
-    Settings { job, kafka, streams, output, limits }
+    Settings { job, kafka, streams, output, limits, history }
 }
 
 fn syntax_finding(source: &Arc<SourceText>, error: &toml::de::Error) -> Diagnostic {

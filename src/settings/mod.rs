@@ -16,6 +16,7 @@
 //! ```
 
 mod contradictions;
+mod history;
 mod kafka;
 mod keys;
 mod load;
@@ -32,6 +33,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+pub use history::{HISTORY_SCHEMES, HistoryPlace, HistorySettings};
 pub use kafka::KafkaSettings;
 pub use keys::{Effect, KEYS, Key, KeyDefault, Kind, SECTIONS};
 pub use load::{Loaded, Purpose};
@@ -53,6 +55,8 @@ pub struct Settings {
     pub output: OutputSettings,
     /// `[limits]`.
     pub limits: LimitSettings,
+    /// `[history]`; none: no history is kept.
+    pub history: Option<HistorySettings>,
 }
 
 /// What the job is and how it answers.
@@ -76,9 +80,9 @@ pub struct JobSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Delivery {
     /// Once or, after a crash, again under the same id.
-    #[default]
     AtLeastOnce,
     /// Once, in one transaction with the input offsets.
+    #[default]
     ExactlyOnce,
 }
 
@@ -105,7 +109,7 @@ pub struct StreamSettings {
     pub generation: u32,
     /// Where answers begin on a first start.
     pub start: Start,
-    /// How far before the start windows are filled silently; without effect in this version.
+    /// How far before the start windows are filled silently.
     pub warm_up: WarmUp,
     /// How long in-order answers wait for stragglers.
     pub lateness: Span,

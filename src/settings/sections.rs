@@ -16,8 +16,8 @@ use super::{
 };
 use crate::event::Span;
 
-const ANY_SPAN: RangeInclusive<Span> = Span(0)..=Span(366 * 86_400_000_000);
-const COMMIT_INTERVALS: RangeInclusive<Span> = Span(1_000)..=Span::seconds(60);
+pub(super) const ANY_SPAN: RangeInclusive<Span> = Span(0)..=Span(366 * 86_400_000_000);
+const COMMIT_INTERVALS: RangeInclusive<Span> = Span(0)..=Span::seconds(60);
 /// Shorter than this, a partition would count as idle between two ordinary fetches.
 const IDLE_AFTER: RangeInclusive<Span> = Span(100_000)..=Span(366 * 86_400_000_000);
 
@@ -130,10 +130,8 @@ pub(super) fn limits<'a>(reader: &mut Reader<'a>, root: &Section<'a>) -> LimitSe
 
 /// Sections that only a later version acts on.
 pub(super) fn later<'a>(reader: &mut Reader<'a>, root: &Section<'a>) {
-    for name in ["history", "http"] {
-        let section = reader.open(root, name, name);
-        check_later_keys(reader, &section);
-    }
+    let section = reader.open(root, "http", "http");
+    check_later_keys(reader, &section);
 }
 
 /// A key without effect must still hold what it will take, or the file breaks on the day it gets one.
@@ -155,7 +153,7 @@ fn check_later_keys<'a>(reader: &mut Reader<'a>, section: &Section<'a>) {
     }
 }
 
-fn whole<'a>(
+pub(super) fn whole<'a>(
     reader: &mut Reader<'a>,
     section: &Section<'a>,
     name: &str,

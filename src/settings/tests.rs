@@ -53,7 +53,7 @@ fn the_least_file_has_a_name_and_all_documented_defaults() {
     let settings = loads(&format!("{LEAST}[streams.payments]\ntopics = [\"payments\"]\n"));
     let job = &settings.job;
     assert_eq!(job.rules, PathBuf::from("/etc/tollgate/rules"));
-    assert_eq!((job.delivery, job.emit), (Delivery::AtLeastOnce, Emit::OnArrival));
+    assert_eq!((job.delivery, job.emit), (Delivery::ExactlyOnce, Emit::OnArrival));
     assert_eq!((job.commit_interval, job.instances), (Span(50_000), NonZeroUsize::MIN));
     assert_eq!(settings.kafka, KafkaSettings::default());
     let stream = &settings.streams["payments"];
@@ -175,11 +175,9 @@ fn the_published_shape_of_all_settings_is_accepted() {
     assert_eq!(
         warned,
         [
-            "`streams.transactions.warm_up` has no effect in this version",
             "`output.decisions` has no effect in this version",
             "`output.decide` has no effect in this version",
             "`output.audit` has no effect in this version",
-            "`history.url` has no effect in this version",
             "`http.listen` has no effect in this version",
         ]
     );
@@ -244,7 +242,7 @@ fn each_kind_of_wrong_value_says_what_the_key_takes() {
             "commit_interval = 50",
             "must be a length of time, not the number 50 | write a whole number and a unit",
         ),
-        ("job", "commit_interval = \"0s\"", "must be from \"1ms\" to \"1m\", not `0s`"),
+        ("job", "commit_interval = \"2m\"", "must be from \"0s\" to \"1m\", not `2m`"),
         (
             "job",
             "emit = \"in-order\"",
@@ -358,15 +356,14 @@ fn a_faulty_value_is_not_said_to_contradict_another() {
 }
 
 #[test]
-fn a_run_needs_brokers_and_streams_and_what_this_version_can_do() {
-    let text = format!("{LEAST}delivery = \"exactly_once\"\ninstances = 3\n");
+fn a_run_needs_brokers_streams_and_outputs_that_its_delivery_can_cover() {
+    let text = format!("{LEAST}delivery = \"exactly_once\"\n[output]\nshadow = \"file:shadow.ndjson\"\n");
     assert!(parse_for(&text, Purpose::Inspect).is_ok());
     let found = lines(&parse_for(&text, Purpose::Run).expect_err("faults")).join("\n");
     for says in [
         "tollgate.toml: error: `kafka.brokers` is missing, and a job that runs needs it",
         "tollgate.toml: error: no stream is bound to a topic",
-        "tollgate.toml:3:1: error: `exactly_once` is not in this version yet | write delivery = \"at_least_once\"",
-        "tollgate.toml:4:1: error: 3 instances are not in this version yet",
+        "tollgate.toml:3:1: error: `exactly_once` needs topics, and `output.shadow` is a file: no transaction covers it",
     ] {
         assert!(found.contains(says), "{says}\nis missing in\n{found}");
     }

@@ -64,7 +64,8 @@ impl Default for Topics {
 }
 
 impl Topics {
-    fn of(&self, destination: Destination) -> &str {
+    /// The topic of a destination.
+    pub fn of(&self, destination: Destination) -> &str {
         match destination {
             Destination::Alerts => &self.alerts,
             Destination::DeadLetters => &self.dead_letters,
@@ -244,7 +245,7 @@ impl KafkaSink {
     }
 }
 
-fn headers(message: &OutMessage) -> OwnedHeaders {
+pub(super) fn headers(message: &OutMessage) -> OwnedHeaders {
     message
         .headers
         .iter()

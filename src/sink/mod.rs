@@ -12,11 +12,13 @@ mod file;
 mod kafka;
 mod parquet;
 mod routed;
+mod transactions;
 
 pub use dead_letter::{Masking, dead_letter_message};
 pub use file::{AlertFormat, FileSink, FileSinkSettings};
 pub use kafka::{KafkaSink, KafkaSinkSettings, Topics};
 pub use routed::RoutedSink;
+pub use transactions::{PRODUCERS, RefusedMessages, TransactionSettings, TransactionSink, probe};
 
 use std::fmt;
 use std::path::PathBuf;
@@ -122,6 +124,8 @@ pub enum Sink {
     Files(Box<FileSink>),
     /// Some destinations to topics, the others to files.
     Routed(Box<RoutedSink>),
+    /// Kafka topics, in one transaction with the input offsets.
+    Transactions(Box<TransactionSink>),
 }
 
 impl Sink {
@@ -131,6 +135,7 @@ impl Sink {
             Self::Kafka(sink) => sink.publish(outgoing),
             Self::Files(sink) => sink.publish(&outgoing),
             Self::Routed(sink) => sink.publish(outgoing),
+            Self::Transactions(sink) => sink.publish(outgoing),
         }
     }
 
@@ -140,6 +145,7 @@ impl Sink {
             Self::Kafka(sink) => sink.receipt(),
             Self::Files(sink) => sink.receipt(),
             Self::Routed(sink) => sink.receipt(),
+            Self::Transactions(sink) => sink.receipt(),
         }
     }
 
@@ -149,6 +155,7 @@ impl Sink {
             Self::Kafka(sink) => sink.finish(grace),
             Self::Files(sink) => sink.finish(),
             Self::Routed(sink) => sink.finish(grace),
+            Self::Transactions(sink) => sink.finish(grace),
         }
     }
 
@@ -158,13 +165,33 @@ impl Sink {
             Self::Kafka(sink) => sink.rejected(),
             Self::Files(_) => Vec::new(),
             Self::Routed(sink) => sink.rejected(),
+            Self::Transactions(sink) => sink.rejected(),
         }
+    }
+
+    /// The sink that commits offsets itself, where this is one.
+    pub fn transactions(&mut self) -> Option<&mut TransactionSink> {
+        match self {
+            Self::Transactions(sink) => Some(sink),
+            _ => None,
+        }
+    }
+
+    /// Whether a commit of its own is under way.
+    pub fn under_way(&self) -> bool {
+        matches!(self, Self::Transactions(sink) if sink.under_way() > 0)
     }
 }
 
 impl From<KafkaSink> for Sink {
     fn from(sink: KafkaSink) -> Self {
         Self::Kafka(sink)
+    }
+}
+
+impl From<TransactionSink> for Sink {
+    fn from(sink: TransactionSink) -> Self {
+        Self::Transactions(Box::new(sink))
     }
 }
 
@@ -194,6 +221,36 @@ pub enum SinkError {
         reason: String,
         /// What to do.
         advice: &'static str,
+    },
+    /// A transaction could not be committed, or its end is not known: start again from the committed offsets.
+    #[error("{attempt} failed: {reason}; what it held is answered again")]
+    Transaction {
+        /// What was tried.
+        attempt: &'static str,
+        /// The broker's or the client library's words.
+        reason: String,
+    },
+    /// Another process runs under the same transactional id, or a broker took this one for dead.
+    #[error(
+        "{attempt} failed: {reason}; another process has taken over this job's transactional id, \
+         or this one stood still for longer than `transaction.timeout.ms`"
+    )]
+    Fenced {
+        /// What was tried.
+        attempt: &'static str,
+        /// The broker's or the client library's words.
+        reason: String,
+    },
+    /// The brokers will not do it, however often they are asked.
+    #[error(
+        "{attempt} failed: {reason}; check the rights of the job's user on its transactional ids, group and topics, \
+         and that the brokers can do transactions"
+    )]
+    Refused {
+        /// What was tried.
+        attempt: &'static str,
+        /// The broker's or the client library's words.
+        reason: String,
     },
     /// The grace period ended first.
     #[error(

@@ -15,6 +15,7 @@ mod expression;
 mod functions;
 mod ir;
 mod join;
+mod keying;
 mod limits;
 mod list;
 mod lookup;
@@ -35,6 +36,7 @@ pub use ir::{
     Column, ColumnId, Definition, HashedAggregate, Output, QueryPlan, RowSet, RowSetId, RowSource, RuleGraph,
     WindowColumn, WindowKey,
 };
+pub use keying::{not_keyed_by, selects_topic_key};
 pub use list::{List, ListError};
 pub(crate) use plan::parse_statements;
 

@@ -44,6 +44,23 @@ fn a_nullable_column_that_no_rule_reads_is_not_looked_at() {
 }
 
 #[test]
+fn a_column_kept_for_the_history_alone_is_null_where_it_can_not_be_read() {
+    let stream = stream_of("s", &[("n", DataType::Int32, true), ("m", DataType::Int32, true)]);
+    let used = [false, false, false, true];
+    let binding = StreamBinding { unused: Unused::Keep, ..StreamBinding::default() };
+    let decoder = Decoder::new(stream, &binding, &used, DecodeLimits::default()).unwrap();
+    let records =
+        ["\"n\":\"wrong\",\"m\":1", "\"n\":[{\"a\":1}],\"m\":2", "\"n\":7,\"m\":3", "\"n\":8,\"m\":\"x\""];
+    let records = records.map(record);
+    let decoded = decode(decoder, &records.each_ref().map(Vec::as_slice));
+    let columns = &decoded.streams[0].columns;
+    let kept = Int32Array::from(vec![None, None, Some(7)]);
+    assert_eq!(columns[2].as_ref().unwrap().as_ref(), &kept as &dyn Array);
+    assert_eq!(columns[3].as_ref().unwrap().as_ref(), &Int32Array::from(vec![1, 2, 3]) as &dyn Array);
+    assert_eq!(decoded.dead_letters.len(), 1);
+}
+
+#[test]
 fn one_bad_record_never_harms_its_batch() {
     let stream = stream_of("s", &[("n", DataType::Int32, true), ("t", DataType::Utf8, true)]);
     let good = |n: i32| record(&format!("\"n\":{n},\"t\":\"t{n}\""));

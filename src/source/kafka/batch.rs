@@ -53,6 +53,12 @@ pub(super) fn fill(
 }
 
 fn take(batch: &mut RawBatch, table: &mut PartitionTable, message: &BorrowedMessage<'_>) {
+    let partition = table.index(message.topic(), message.partition());
+    append_record(batch, partition, message);
+}
+
+/// Copies a message behind those that the batch has.
+pub(super) fn append_record(batch: &mut RawBatch, partition: u32, message: &BorrowedMessage<'_>) {
     let payload = message.payload().map(|bytes| append(&mut batch.bytes, bytes));
     let key = message.key().map(|bytes| append(&mut batch.bytes, bytes));
     let traceparent = message
@@ -60,7 +66,7 @@ fn take(batch: &mut RawBatch, table: &mut PartitionTable, message: &BorrowedMess
         .and_then(|headers| headers.iter().find(|header| header.key == "traceparent")?.value)
         .map(|bytes| append(&mut batch.bytes, bytes));
     batch.records.push(RawRecord {
-        partition: table.index(message.topic(), message.partition()),
+        partition,
         offset: message.offset(),
         timestamp: message.timestamp().to_millis().and_then(|millis| millis.checked_mul(1000)),
         payload,
@@ -97,6 +103,11 @@ impl PartitionTable {
             (name.clone(), entry)
         };
         Self { partitions: Partitions::default(), topics: topics.iter().map(entry).collect() }
+    }
+
+    /// The table as it stands.
+    pub(super) fn partitions(&self) -> &Partitions {
+        &self.partitions
     }
 
     /// The table's index of a partition, entered when it is new.

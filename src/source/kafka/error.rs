@@ -49,6 +49,15 @@ pub enum SourceError {
         /// The library's words, with topic, partition and offset.
         reason: String,
     },
+    /// Another process has joined the group under this one's name.
+    #[error(
+        "another process has joined the group as this instance: {reason}; only one may run under a job's name and \
+         `--instance`; this one ends, and the other goes on"
+    )]
+    Fenced {
+        /// The library's words.
+        reason: String,
+    },
     /// The reading thread is gone.
     #[error("the thread that reads from Kafka has ended: restart the job")]
     Ended,
@@ -58,6 +67,11 @@ impl SourceError {
     /// Whether reading goes on by itself; where not, nothing more will be read.
     pub fn retry(&self) -> bool {
         matches!(self, Self::Client { retry: true, .. })
+    }
+
+    /// Whether another process has taken this one's place.
+    pub fn fenced(&self) -> bool {
+        matches!(self, Self::Fenced { .. })
     }
 
     /// A step that failed, with the library's reason for it.
@@ -90,6 +104,9 @@ pub(super) fn polled(error: &KafkaError, detail: Option<String>) -> Option<Sourc
         }
         KafkaError::MessageConsumption(Code::GroupAuthorizationFailed) => {
             "allow the job's user to read the consumer group"
+        }
+        KafkaError::MessageConsumptionFatal(Code::FencedInstanceId) => {
+            return Some(SourceError::Fenced { reason });
         }
         KafkaError::MessageConsumptionFatal(_) => "the client can't go on: restart the job",
         KafkaError::MessageConsumption(_) => return Some(passing(reason)),

@@ -17,30 +17,35 @@ mod error;
 mod positions;
 mod properties;
 mod reader;
+mod replay;
 
 pub(crate) use consumer::log_line;
 pub use error::SourceError;
 pub(crate) use error::words;
-pub use positions::Start;
+pub use positions::{Assignment, Start};
 pub(crate) use properties::Side;
 pub use properties::{KafkaSettings, refused};
+pub(crate) use reader::offsets_to_commit;
+pub use replay::{Replay, ReplayRange, first_records_at, topic_bounds};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 
 use crate::event::{Offset, Partition};
-use crate::source::RawBatch;
+use crate::source::{Partitions, RawBatch};
 
 /// Everything that reading from Kafka can bring.
 #[derive(Debug)]
 pub enum KafkaEvent {
     /// Records, in the order in which the client library gave them.
     Batch(RawBatch),
-    /// These partitions are now read, and no others.
-    Assigned(Vec<Partition>),
+    /// These partitions are ours now, and no others; they are read once [`KafkaSource::begin`] says from where.
+    Assigned(Assigned),
     /// These partitions are being taken away; every record of theirs was handed on before this.
     ///
     /// Publish and commit what is under way, then call [`KafkaSource::release`].
@@ -54,6 +59,28 @@ pub enum KafkaEvent {
     Idle,
     /// A fault; [`SourceError::retry`] says whether reading goes on.
     Error(SourceError),
+}
+
+/// Partitions that were assigned together.
+#[derive(Debug, Clone, Default)]
+pub struct Assigned {
+    /// Counts the assignments of this source.
+    pub epoch: u64,
+    /// What the brokers say of each partition.
+    pub partitions: Vec<Assignment>,
+    /// The table that later batches index, with all assigned partitions in it.
+    pub table: Partitions,
+}
+
+/// A committed offset and the note that rides in its metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionCommit {
+    /// The partition.
+    pub partition: Partition,
+    /// The next record to answer.
+    pub offset: Offset,
+    /// What the next start must know besides; at most 4096 bytes.
+    pub note: String,
 }
 
 /// The stream that a topic feeds, and where its first start begins.
@@ -113,7 +140,8 @@ pub fn cluster_id(settings: &KafkaSettings) -> Result<Option<String>, SourceErro
 /// What the reading thread is told.
 #[derive(Debug)]
 enum Command {
-    Commit(Vec<(Partition, Offset)>),
+    Begin { epoch: u64, from: Vec<(Partition, Offset)> },
+    Commit(Vec<PartitionCommit>),
     Release,
     Shutdown,
 }
@@ -126,11 +154,17 @@ pub const EVENTS_WAITING_MAX: usize = 4;
 const COMMANDS_WAITING_MAX: usize = 64;
 
 /// The near end of a reading thread.
-#[derive(Debug)]
 pub struct KafkaSource {
+    consumer: Arc<consumer::Subscribed>,
     events: Receiver<KafkaEvent>,
     commands: Sender<Command>,
     thread: Option<JoinHandle<Result<(), SourceError>>>,
+}
+
+impl std::fmt::Debug for KafkaSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaSource").field("events", &self.events.len()).finish_non_exhaustive()
+    }
 }
 
 impl KafkaSource {
@@ -138,18 +172,19 @@ impl KafkaSource {
     ///
     /// Fails where settings are refused, no broker answers within 30 seconds, or a topic does not exist.
     pub fn start(settings: ConsumerSettings) -> Result<Self, SourceError> {
-        let consumer = consumer::subscribe(&settings)?;
+        let consumer = Arc::new(consumer::subscribe(&settings)?);
+        let reading = Arc::clone(&consumer);
         let (events_tx, events) = bounded(EVENTS_WAITING_MAX);
         let (commands, commands_rx) = bounded(COMMANDS_WAITING_MAX);
         let thread = std::thread::Builder::new()
             .name("kafka-reader".to_owned())
-            .spawn(move || reader::run(consumer, settings, events_tx, commands_rx))
+            .spawn(move || reader::run(reading, settings, events_tx, commands_rx))
             .map_err(|error| SourceError::Client {
                 attempt: "starting the thread that reads from Kafka".to_owned(),
                 reason: error.to_string(),
                 retry: false,
             })?;
-        Ok(Self { events, commands, thread: Some(thread) })
+        Ok(Self { consumer, events, commands, thread: Some(thread) })
     }
 
     /// The next event, or [`KafkaEvent::Idle`] when none came within `wait`.
@@ -166,11 +201,28 @@ impl KafkaSource {
         &self.events
     }
 
+    /// Starts to read the partitions of an assignment, each from an offset. An assignment that has been
+    /// revoked meanwhile is left alone.
+    pub fn begin(&self, assigned: &Assigned, from: Vec<(Partition, Offset)>) -> Result<(), SourceError> {
+        self.commands.send(Command::Begin { epoch: assigned.epoch, from }).map_err(|_| SourceError::Ended)
+    }
+
+    /// Who this member is to its group right now: what a transaction needs that commits offsets.
+    ///
+    /// Fails where the consumer has not joined its group.
+    pub fn group_metadata(&self) -> Result<ConsumerGroupMetadata, SourceError> {
+        self.consumer.group_metadata().ok_or_else(|| SourceError::Client {
+            attempt: "asking for this member's place in the group".to_owned(),
+            reason: "the consumer has none".to_owned(),
+            retry: false,
+        })
+    }
+
     /// Commits, for each partition, the offset of the next record to read (last + 1).
     ///
     /// Returns at once; a commit that the group refuses comes back as an error event that is retried
     /// by the next commit. Partitions that are not assigned are left out.
-    pub fn commit(&self, next: Vec<(Partition, Offset)>) -> Result<(), SourceError> {
+    pub fn commit(&self, next: Vec<PartitionCommit>) -> Result<(), SourceError> {
         self.commands.send(Command::Commit(next)).map_err(|_| SourceError::Ended)
     }
 

@@ -15,7 +15,9 @@ use rdkafka::{Offset as Position, TopicPartitionList};
 
 use super::batch::{PartitionTable, fill};
 use super::consumer::{Report, Subscribed};
-use super::{Command, ConsumerSettings, KafkaEvent, SourceError, error, positions};
+use super::{
+    Assigned, Command, ConsumerSettings, KafkaEvent, PartitionCommit, SourceError, error, positions,
+};
 use crate::event::{Offset, Partition};
 
 /// How long a poll waits for a first record, and so how long a command waits at most.
@@ -32,7 +34,7 @@ enum End {
 
 /// Reads until it is told to stop, then commits for the last time and leaves the group.
 pub(super) fn run(
-    consumer: Subscribed,
+    consumer: Arc<Subscribed>,
     settings: ConsumerSettings,
     events: Sender<KafkaEvent>,
     commands: Receiver<Command>,
@@ -45,6 +47,8 @@ pub(super) fn run(
         commands,
         table,
         assigned: HashSet::new(),
+        waiting: None,
+        epoch: 0,
         committed: None,
         overdue: 0,
     };
@@ -61,12 +65,16 @@ pub(super) fn run(
 }
 
 struct Reader {
-    consumer: Subscribed,
+    consumer: Arc<Subscribed>,
     settings: ConsumerSettings,
     events: Sender<KafkaEvent>,
     commands: Receiver<Command>,
     table: PartitionTable,
     assigned: HashSet<Partition>,
+    /// Assigned, and not read yet: the pipeline has still to say from where.
+    waiting: Option<Vec<Partition>>,
+    /// Counts assignments.
+    epoch: u64,
     /// The last commit, repeated at the end to know that it arrived.
     committed: Option<TopicPartitionList>,
     /// Releases that came too late to be waited for, and that must not count for a later revocation.
@@ -108,7 +116,8 @@ impl Reader {
 
     fn obey(&mut self, command: Command) -> Result<(), End> {
         match command {
-            Command::Commit(next) => self.commit(next),
+            Command::Begin { epoch, from } => self.begin(epoch, &from),
+            Command::Commit(next) => self.commit(&next),
             Command::Release => {
                 self.overdue = self.overdue.saturating_sub(1);
                 Ok(())
@@ -117,16 +126,10 @@ impl Reader {
         }
     }
 
-    fn commit(&mut self, next: Vec<(Partition, Offset)>) -> Result<(), End> {
-        let mut list = TopicPartitionList::new();
-        for (partition, Offset(offset)) in next {
-            if self.assigned.contains(&partition) {
-                let position = Position::Offset(offset);
-                list.add_partition_offset(&partition.topic, partition.partition, position).map_err(
-                    |fault| End::Fault(SourceError::stop(&format!("committing {partition}"), &fault)),
-                )?;
-            }
-        }
+    fn commit(&mut self, next: &[PartitionCommit]) -> Result<(), End> {
+        let ours = next.iter().filter(|commit| self.assigned.contains(&commit.partition));
+        let list = offsets_to_commit(ours)
+            .map_err(|fault| End::Fault(SourceError::stop("committing offsets", &fault)))?;
         if list.count() == 0 {
             return Ok(());
         }
@@ -150,19 +153,39 @@ impl Reader {
         }
     }
 
+    /// Reports an assignment; it is read once the pipeline has rebuilt its state and says from where.
     fn assign(&mut self, partitions: &TopicPartitionList) -> Result<(), End> {
         let positions = self.positions(partitions)?;
         let stop = |fault| End::Fault(SourceError::stop("taking the assigned partitions", &fault));
-        self.consumer.assign(&positions.all).map_err(stop)?;
+        // Nothing is fetched until positions are given, and polls keep the membership alive meanwhile.
+        self.consumer.assign(&TopicPartitionList::new()).map_err(stop)?;
         let named = named(partitions);
         for partition in &named {
             self.table.index(&partition.topic, partition.partition);
         }
         self.assigned = named.iter().cloned().collect();
+        self.waiting = Some(named);
         if positions.found.count() > 0 {
             self.consumer.commit(&positions.found, CommitMode::Async).map_err(stop)?;
         }
-        self.hand_on(KafkaEvent::Assigned(named))
+        self.epoch += 1;
+        let partitions = positions.all;
+        let table = Arc::clone(self.table.partitions());
+        self.hand_on(KafkaEvent::Assigned(Assigned { epoch: self.epoch, partitions, table }))
+    }
+
+    /// Starts to read what was assigned, unless it has been taken away since.
+    fn begin(&mut self, epoch: u64, from: &[(Partition, Offset)]) -> Result<(), End> {
+        if epoch != self.epoch || self.waiting.take().is_none() {
+            return Ok(());
+        }
+        let stop = |fault| End::Fault(SourceError::stop("starting to read", &fault));
+        let mut list = TopicPartitionList::new();
+        for (partition, Offset(offset)) in from {
+            list.add_partition_offset(&partition.topic, partition.partition, Position::Offset(*offset))
+                .map_err(stop)?;
+        }
+        self.consumer.assign(&list).map_err(stop)
     }
 
     fn positions(&mut self, partitions: &TopicPartitionList) -> Result<positions::Positions, End> {
@@ -184,8 +207,14 @@ impl Reader {
             self.assigned.clear();
             self.committed = None;
         }
+        // Nothing was read of an assignment that had not begun, so there is nothing to drain.
+        let begun = self.waiting.take().is_none();
         self.hand_on(KafkaEvent::Revoked { partitions: named(partitions), lost })?;
-        self.wait_for_release()?;
+        if begun {
+            self.wait_for_release()?;
+        } else {
+            self.overdue += 1;
+        }
         self.assigned.clear();
         self.confirm_commit();
         self.consumer
@@ -236,6 +265,22 @@ impl Reader {
             }
         }
     }
+}
+
+/// A list of offsets with their notes, as a commit or a transaction takes it.
+pub(crate) fn offsets_to_commit<'a>(
+    commits: impl Iterator<Item = &'a PartitionCommit>,
+) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::new();
+    for commit in commits {
+        let PartitionCommit { partition, offset, note } = commit;
+        let position = Position::Offset(offset.0);
+        list.add_partition_offset(&partition.topic, partition.partition, position)?;
+        if let Some(mut element) = list.find_partition(&partition.topic, partition.partition) {
+            element.set_metadata(note);
+        }
+    }
+    Ok(list)
 }
 
 fn named(list: &TopicPartitionList) -> Vec<Partition> {

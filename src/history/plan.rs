@@ -1,0 +1,185 @@
+//! Which segments recovery can use for one partition, each proven before it is planned with.
+//!
+//! Takes what is wanted, hands on a [`Plan`]: disjoint ranges of offsets, ascending. Segments may overlap
+//! (an interrupted merge, two instances): each offset is taken from one of them. Planning starts from names,
+//! proves the segments it chose, and plans again without those that fail.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::History;
+use super::contract::origins;
+use super::error::HistoryError;
+use super::name::{Place, Segment, SegmentName};
+use super::segment::check;
+use crate::event::{Contract, Offset, Partition};
+
+/// What recovery asks the history for.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Topic and partition.
+    pub partition: Partition,
+    /// Index of its stream in the contract.
+    pub stream: usize,
+    /// The topic's generation.
+    pub generation: u32,
+    /// Only rows below this offset.
+    pub until: Offset,
+    /// Only rows of this event time or later are needed, microseconds; `i64::MIN`: all.
+    pub since: i64,
+}
+
+/// What the history can give for one partition.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The partition and its topic's generation.
+    pub place: Place,
+    /// Index of its stream in the contract.
+    pub stream: usize,
+    /// What is loaded, ascending and without overlap; segments with nothing since the wanted time are left out.
+    pub segments: Vec<Planned>,
+    /// The first offset of the contiguous coverage; none where the history has nothing to give.
+    pub starts: Option<Offset>,
+    /// The first offset that must be read from the topic: the end of the contiguous coverage.
+    pub reaches: Option<Offset>,
+    /// Whether nothing that is needed lies before `starts`. If not, all that is needed must be read from
+    /// the topic, and the plan serves only where the topic no longer reaches back.
+    pub complete: bool,
+    /// Rows that loading gives, at most.
+    pub rows: u64,
+    /// One more than the latest `_arrival` of the segments that were looked at.
+    pub next_arrival: i64,
+    /// Segments that can't be used, and why; they cost time only.
+    pub unusable: Vec<(SegmentName, String)>,
+}
+
+/// A segment, and the offsets that are taken from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// The segment.
+    pub name: SegmentName,
+    /// Offsets that no other segment of the plan gives.
+    pub offsets: Range<Offset>,
+}
+
+/// Coverage without a gap, ascending.
+#[derive(Debug, Default)]
+struct Run {
+    segments: Vec<Planned>,
+    complete: bool,
+}
+
+pub(super) fn plan(history: &History, contract: &Contract, wanted: &Wanted) -> Result<Plan, HistoryError> {
+    let place = Place { partition: wanted.partition.clone(), generation: wanted.generation };
+    let mut names: Vec<SegmentName> = history
+        .segments(&wanted.partition, wanted.generation)?
+        .into_iter()
+        .map(|segment: Segment| segment.name)
+        .collect();
+    let mut proven: BTreeMap<SegmentName, i64> = BTreeMap::new();
+    let mut unusable = Vec::new();
+    let run = loop {
+        let run = nearest_run(&names, wanted);
+        let unproven = run.segments.iter().filter(|planned| !proven.contains_key(&planned.name));
+        let unproven: Vec<SegmentName> = unproven.map(|planned| planned.name.clone()).collect();
+        if unproven.is_empty() {
+            break run;
+        }
+        let results = unproven.into_par_iter().map(|name| {
+            let proof = prove(history, contract, wanted, &place, &name);
+            (name, proof)
+        });
+        for (name, proof) in results.collect::<Vec<_>>() {
+            match proof? {
+                Ok(arrival) => drop(proven.insert(name, arrival)),
+                Err(reason) => {
+                    names.retain(|other| *other != name);
+                    unusable.push((name, reason));
+                }
+            }
+        }
+    };
+    let reaches = run.segments.last().map(|last| last.offsets.end);
+    let starts = run.segments.first().map(|first| first.offsets.start);
+    let needed = |planned: &Planned| planned.name.times.is_some_and(|(_, latest)| latest >= wanted.since);
+    let segments: Vec<Planned> = run.segments.into_iter().filter(needed).collect();
+    Ok(Plan {
+        place,
+        stream: wanted.stream,
+        rows: segments.iter().map(|planned| planned.name.rows).sum(),
+        segments,
+        starts,
+        reaches,
+        complete: run.complete,
+        next_arrival: proven.values().max().map_or(0, |latest| latest.saturating_add(1)),
+        unusable,
+    })
+}
+
+/// The latest arrival of a segment that can be used, or why it can't be.
+fn prove(
+    history: &History,
+    contract: &Contract,
+    wanted: &Wanted,
+    place: &Place,
+    name: &SegmentName,
+) -> Result<Result<i64, String>, HistoryError> {
+    let Some(bytes) = history.objects.get(&history.location(place, name))? else {
+        return Ok(Err("it is gone".to_owned()));
+    };
+    let Some(stream) = contract.streams.get(wanted.stream) else {
+        return Ok(Err(format!("the contract has no stream {}", wanted.stream)));
+    };
+    Ok(check(&bytes, &history.identity, place, name).and_then(|checked| {
+        let event_time = stream.schema.field(stream.event_time).name();
+        if checked.event_time != *event_time {
+            return Err(format!(
+                "its event time is `{}`, and `{event_time}` in the contract",
+                checked.event_time
+            ));
+        }
+        origins(checked.metadata.schema(), stream)?;
+        Ok(checked.arrival_latest)
+    }))
+}
+
+/// The run that ends nearest to the wanted offset, among those that reach far enough back if any does.
+fn nearest_run(names: &[SegmentName], wanted: &Wanted) -> Run {
+    let mut until = wanted.until;
+    let mut nearest: Option<Run> = None;
+    loop {
+        let run = run_until(names, until, wanted.since);
+        let Some(start) = run.segments.first().map(|first| first.offsets.start) else {
+            return nearest.unwrap_or_default();
+        };
+        if run.complete {
+            return run;
+        }
+        nearest.get_or_insert(run);
+        until = start;
+    }
+}
+
+/// Walks back from the segment that reaches furthest below `until`.
+fn run_until(names: &[SegmentName], until: Offset, since: i64) -> Run {
+    let below = names.iter().filter(|name| name.from < until);
+    let mut next = below.max_by_key(|name| (name.to.min(until), std::cmp::Reverse(name.from)));
+    let mut run = Run::default();
+    let mut end = until;
+    let mut seen = BTreeSet::new();
+    while let Some(name) = next {
+        seen.insert(name);
+        run.segments.push(Planned { name: name.clone(), offsets: name.from..name.to.min(end) });
+        end = name.from;
+        if name.from.0 == 0 || name.floor <= since && name.floor != i64::MAX {
+            run.complete = true;
+            break;
+        }
+        let touching = names.iter().filter(|name| name.from < end && name.to >= end && !seen.contains(name));
+        next = touching.min_by_key(|name| name.from);
+    }
+    run.segments.reverse();
+    run
+}

@@ -1,0 +1,441 @@
+//! One life of the job: a sink, a consumer and a core that belong together.
+//!
+//! Takes what [`Job`] holds; runs until it is told to stop or something ends it. Keeps how far each partition
+//! was read, and what is not yet committed. A closed enum comes in, one method answers each kind. What would
+//! surprise: the sink is made before the consumer, for committed offsets may be read only once every
+//! transactional id is ours.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::job::{Job, JobError, JobEvent, Parts};
+use super::messages::{MessageContext, messages};
+use super::recover;
+use super::refusal::Refusal;
+use super::{Core, StepOutcome};
+use crate::checkpoint::{Note, Offsets, PartitionCommit, Standing};
+use crate::event::{Offset, Partition, crash_point};
+use crate::history::Writer;
+use crate::rules::Emit;
+use crate::sink::{Outgoing, Sink, SinkError, TransactionSink, probe};
+use crate::source::kafka::{Assigned, KafkaEvent, KafkaSource, SourceError};
+use crate::source::{Fetched, Partitions, RawBatch};
+
+/// Whether the process has started a job before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Birth {
+    First,
+    Again,
+}
+
+/// How long to wait for records before deliveries and idle partitions are looked at.
+const TURN_WAIT: Duration = Duration::from_millis(5);
+
+/// Shorter wait while deliveries are under way, so that their commit is not late.
+const DELIVERY_WAIT: Duration = Duration::from_millis(1);
+
+/// How long a producer that was shut out waits to hear whether its consumer was too.
+const VERDICT_WAIT: Duration = Duration::from_secs(8);
+
+/// How often the history is told what is no longer needed.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Steps between two looks at what window state holds.
+const STEPS_PER_WEIGHING: u64 = 64;
+
+pub(super) struct Incarnation<'a> {
+    pub(super) job: &'a Job<'a>,
+    pub(super) source: KafkaSource,
+    sink: Sink,
+    pub(super) parts: Parts,
+    pub(super) history: Option<Writer>,
+    step: u64,
+    pub(super) offsets: Offsets,
+    /// Partitions in the order of their indexes.
+    pub(super) table: Partitions,
+    /// Partitions whose windows the core holds.
+    pub(super) held: Vec<Partition>,
+    /// How many partitions each topic had when they were assigned.
+    pub(super) counts: BTreeMap<Arc<str>, usize>,
+    /// Event time from which on windows hold everything; none where they always did.
+    pub(super) complete_from: Option<i64>,
+    /// When each partition last had a record, and its stream; none once it was found idle.
+    last_record: BTreeMap<u32, (Duration, usize)>,
+    last_commit: Duration,
+    last_prune: Duration,
+    /// At-least-once: a commit that waits for the receipt of a step.
+    waiting_commit: Option<(u64, Vec<PartitionCommit>)>,
+    delivered: bool,
+}
+
+impl<'a> Incarnation<'a> {
+    /// Takes over the transactional ids, then joins the group.
+    pub(super) fn start(job: &'a Job<'a>, birth: Birth) -> Result<Self, JobError> {
+        let parts = (job.parts)()?;
+        let mut sink = (job.sink)()?;
+        if let (Birth::First, Some(transactions)) = (birth, sink.transactions())
+            && !probe(transactions)?
+        {
+            return Err(Refusal::AbortedVisible.into());
+        }
+        let source = KafkaSource::start(job.consumer.clone())?;
+        Ok(Self {
+            job,
+            source,
+            sink,
+            parts,
+            history: None,
+            step: 0,
+            offsets: Offsets::default(),
+            table: Partitions::default(),
+            held: Vec::new(),
+            counts: BTreeMap::new(),
+            complete_from: None,
+            last_record: BTreeMap::new(),
+            last_commit: Duration::ZERO,
+            last_prune: Duration::ZERO,
+            waiting_commit: None,
+            delivered: false,
+        })
+    }
+
+    /// Whether anything was committed in this life.
+    pub(super) fn delivered(&self) -> bool {
+        self.delivered
+    }
+
+    pub(super) fn run(
+        &mut self,
+        stop: &AtomicBool,
+        watch: &mut impl FnMut(JobEvent<'_>),
+    ) -> Result<(), JobError> {
+        while !stop.load(Ordering::Relaxed) {
+            let wait = if self.under_way() { DELIVERY_WAIT } else { TURN_WAIT };
+            match self.source.next(wait) {
+                KafkaEvent::Batch(batch) => self.step(batch, watch)?,
+                KafkaEvent::Assigned(assigned) => self.assigned(&assigned, stop, watch)?,
+                KafkaEvent::Revoked { partitions, lost } => self.revoked(&partitions, lost)?,
+                KafkaEvent::Idle => self.idle(watch)?,
+                KafkaEvent::Error(fault) if fault.retry() => watch(JobEvent::Fault(&fault)),
+                KafkaEvent::Error(fault) => return Err(fault.into()),
+            }
+            self.commit()?;
+        }
+        Ok(())
+    }
+
+    /// Finishes what is under way, commits it, closes the history and leaves the group.
+    pub(super) fn end(mut self) -> Result<Core, JobError> {
+        self.drain()?;
+        if let Some(history) = self.history.take()
+            && let Err(error) = history.close(self.job.policy.grace)
+        {
+            tracing::warn!(%error, "the history lacks its last rows: the next start reads them from the topic");
+        }
+        self.source.shutdown()?;
+        Ok(self.parts.core)
+    }
+
+    /// What really ended this life: a producer that was shut out asks whether its consumer was as well, for
+    /// then another process has taken over, and this one must not take it back.
+    pub(super) fn died(&mut self, error: JobError, stop: &AtomicBool) -> JobError {
+        if !matches!(&error, JobError::Sink(SinkError::Fenced { .. })) {
+            return error;
+        }
+        let until = self.job.clock.elapsed() + VERDICT_WAIT;
+        while self.job.clock.elapsed() < until && !stop.load(Ordering::Relaxed) {
+            match self.source.next(Duration::from_millis(100)) {
+                KafkaEvent::Error(fault) if fault.fenced() => return fault.into(),
+                KafkaEvent::Revoked { .. } if self.source.release().is_err() => return error,
+                KafkaEvent::Error(SourceError::Ended) => return error,
+                _ => {}
+            }
+        }
+        error
+    }
+
+    /// Whether something was published and is not committed.
+    fn under_way(&self) -> bool {
+        self.waiting_commit.is_some() || self.offsets.changed() || self.sink.under_way()
+    }
+
+    /// The path of a batch: decode, keep, answer, alert, publish.
+    fn step(&mut self, batch: RawBatch, watch: &mut impl FnMut(JobEvent<'_>)) -> Result<(), JobError> {
+        let ingested_at = self.job.clock.now_micros();
+        self.offsets.read(&batch);
+        self.note_records(&batch);
+        let rows = batch.records.len();
+        let read = recover::ranges(&batch);
+        let decoded = self.parts.core.decode(Fetched::Records(batch))?;
+        if let Some(history) = &self.history {
+            history.append(&decoded, &read);
+        }
+        let outcome = self.parts.core.answer(decoded)?;
+        self.publish(&outcome, rows, ingested_at, watch)?;
+        self.weigh()
+    }
+
+    fn publish(
+        &mut self,
+        outcome: &StepOutcome,
+        rows: usize,
+        ingested_at: i64,
+        watch: &mut impl FnMut(JobEvent<'_>),
+    ) -> Result<(), JobError> {
+        let policy = &self.job.policy;
+        let mut alerts = Vec::new();
+        let mut outgoing = Vec::new();
+        let context = MessageContext { policy, ingested_at, clock: self.job.clock };
+        for answered in &outcome.answered {
+            let maker = self.parts.maker(answered.emit);
+            let made = maker.make(&answered.batch, &answered.hits, &answered.late);
+            outgoing.extend(messages(&made.alerts, &answered.batch, &context));
+            alerts.extend(made.alerts);
+        }
+        let set_aside = outcome.dead_letters.iter();
+        outgoing.extend(
+            set_aside.map(|dead_letter| crate::sink::dead_letter_message(dead_letter, policy.masking)),
+        );
+        self.step += 1;
+        crash_point("before-produce");
+        self.sink.publish(Outgoing { step: self.step, messages: outgoing })?;
+        crash_point("after-produce");
+        self.offsets.touch();
+        watch(JobEvent::Step { rows, alerts: &alerts, dead_letters: outcome.dead_letters.len() });
+        Ok(())
+    }
+
+    /// Window state past its limit ends the job: forgetting events would give wrong answers in silence.
+    fn weigh(&self) -> Result<(), JobError> {
+        let allowed = self.job.policy.memory_max;
+        if !self.step.is_multiple_of(STEPS_PER_WEIGHING) {
+            return Ok(());
+        }
+        let held = self.parts.core.engines().map(|(_, engine)| engine.usage().bytes).sum();
+        if held > allowed { Err(JobError::Memory { held, allowed }) } else { Ok(()) }
+    }
+
+    fn note_records(&mut self, batch: &RawBatch) {
+        let now = self.job.clock.elapsed();
+        if self.table.len() < batch.partitions.len() {
+            self.table = Arc::clone(&batch.partitions);
+        }
+        let mut last = None;
+        for record in &batch.records {
+            if last != Some(record.partition) {
+                last = Some(record.partition);
+                let stream = batch.partitions[record.partition as usize].stream;
+                self.last_record.insert(record.partition, (now, stream));
+            }
+        }
+    }
+
+    pub(super) fn index(&self, partition: &Partition) -> Option<u32> {
+        let index = self.table.iter().position(|known| known.partition == *partition)?;
+        u32::try_from(index).ok()
+    }
+
+    /// Rebuilds the windows of partitions that were gained, and begins to read. The watermark waits for every
+    /// partition that is read, until it is found idle.
+    fn assigned(
+        &mut self,
+        assigned: &Assigned,
+        stop: &AtomicBool,
+        watch: &mut impl FnMut(JobEvent<'_>),
+    ) -> Result<(), JobError> {
+        let partitions: Vec<Partition> =
+            assigned.partitions.iter().map(|assignment| assignment.partition.clone()).collect();
+        watch(JobEvent::Assigned(&partitions));
+        self.table = Arc::clone(&assigned.table);
+        self.counts = assigned.partitions.iter().map(|a| (a.partition.topic.clone(), a.partitions)).collect();
+        let from = match self.retained(assigned) {
+            Some(from) => from,
+            None => recover::recover(self, assigned, stop, watch)?,
+        };
+        self.held.clone_from(&partitions);
+        let now = self.job.clock.elapsed();
+        self.last_record.clear();
+        self.offsets = Offsets::default();
+        for (partition, next) in &from {
+            self.offsets.begin(partition.clone(), *next);
+            if let Some(index) = self.index(partition) {
+                self.parts.core.watermarks().expect(index);
+                let stream = self.table[index as usize].stream;
+                self.last_record.insert(index, (now, stream));
+            }
+        }
+        Ok(self.source.begin(assigned, from)?)
+    }
+
+    /// Where to go on if the core holds the windows of all these partitions, and nobody has answered for them since.
+    fn retained(&mut self, assigned: &Assigned) -> Option<Vec<(Partition, Offset)>> {
+        let known: BTreeMap<&Partition, Offset> = self.offsets.iter().collect();
+        let go_on = |assignment: &crate::source::kafka::Assignment| {
+            let next = *known.get(&assignment.partition)?;
+            let note = Note::read(assignment.note.as_deref()?).ok()??;
+            (note.next() == next).then(|| (assignment.partition.clone(), next))
+        };
+        if self.held.is_empty() {
+            return None;
+        }
+        assigned.partitions.iter().map(go_on).collect()
+    }
+
+    /// Lets partitions go: delivers and commits what they gave rise to, unless they are lost already.
+    fn revoked(&mut self, partitions: &[Partition], lost: bool) -> Result<(), JobError> {
+        if lost {
+            self.source.release()?;
+            return Err(JobError::Lost);
+        }
+        self.drain()?;
+        for partition in partitions {
+            if let Some(index) = self.index(partition) {
+                self.parts.core.watermarks().release(index);
+                self.last_record.remove(&index);
+            }
+        }
+        if let Some(history) = &self.history {
+            history.forget(partitions);
+        }
+        Ok(self.source.release()?)
+    }
+
+    /// Stops waiting for partitions that have been silent for too long, and answers what that sets free.
+    fn idle(&mut self, watch: &mut impl FnMut(JobEvent<'_>)) -> Result<(), JobError> {
+        let now = self.job.clock.elapsed();
+        let idle_after = &self.job.policy.idle_after;
+        let silent = |(at, stream): &(Duration, usize)| {
+            now.saturating_sub(*at) >= idle_after.get(*stream).map_or(Duration::MAX, |span| span.to_std())
+        };
+        let quiet: Vec<u32> =
+            self.last_record.iter().filter(|(_, last)| silent(last)).map(|(index, _)| *index).collect();
+        if quiet.is_empty() {
+            return Ok(());
+        }
+        for partition in quiet {
+            tracing::info!(partition, "partition is idle: the watermark no longer waits for it");
+            self.last_record.remove(&partition);
+            self.parts.core.watermarks().release(partition);
+        }
+        let ingested_at = self.job.clock.now_micros();
+        let outcome = self.parts.core.release_waiting()?;
+        self.publish(&outcome, 0, ingested_at, watch)
+    }
+
+    /// Commits what may be committed, at most once an interval.
+    fn commit(&mut self) -> Result<(), JobError> {
+        let receipt = self.sink.receipt()?;
+        self.delivered |= receipt.is_some();
+        for rejected in self.sink.rejected() {
+            tracing::warn!(coordinates = %rejected.coordinates, reason = %rejected.reason, "a message was set aside as a dead letter");
+        }
+        if let (Some(receipt), Some((step, _))) = (receipt, &self.waiting_commit)
+            && receipt.step() >= *step
+            && let Some((_, commits)) = self.waiting_commit.take()
+        {
+            self.source.commit(commits)?;
+        }
+        let now = self.job.clock.elapsed();
+        self.prune(now);
+        let due = now.saturating_sub(self.last_commit) >= self.job.policy.commit_interval.to_std();
+        if !due || !self.offsets.changed() {
+            return Ok(());
+        }
+        let ready = match self.sink.transactions() {
+            Some(transactions) => transactions.can_commit()?,
+            None => self.waiting_commit.is_none(),
+        };
+        if ready {
+            self.last_commit = now;
+            self.close_step()?;
+        }
+        Ok(())
+    }
+
+    /// Lets the history forget what nothing needs any more.
+    fn prune(&mut self, now: Duration) {
+        let (Some(writer), Some(kept)) = (&self.history, &self.job.history) else { return };
+        if now.saturating_sub(self.last_prune) < PRUNE_INTERVAL {
+            return;
+        }
+        let watermark = self.parts.core.watermarks().current();
+        if let Some(needed) = recover::needed_from(self, watermark) {
+            writer.prune(needed.saturating_sub(kept.keep.0));
+        }
+        self.last_prune = now;
+    }
+
+    /// Closes the transaction, or notes which receipt the commit waits for.
+    fn close_step(&mut self) -> Result<(), JobError> {
+        let commits = self.commits();
+        match self.sink.transactions() {
+            Some(transactions) => close_transaction(transactions, commits, &self.source),
+            None => {
+                self.waiting_commit = Some((self.step, commits));
+                Ok(())
+            }
+        }
+    }
+
+    fn commits(&mut self) -> Vec<PartitionCommit> {
+        let Self { offsets, parts, table, counts, job, complete_from, .. } = self;
+        let core = &mut parts.core;
+        let watermark = Some(core.watermarks().current()).filter(|watermark| *watermark != i64::MIN);
+        offsets.take(|partition| {
+            let index = table.iter().position(|known| known.partition == *partition);
+            let stream = index.map_or(0, |index| table[index].stream);
+            let index = index.and_then(|index| u32::try_from(index).ok()).unwrap_or(u32::MAX);
+            let note = Note {
+                watermark,
+                latest: core.watermarks().latest(index, stream),
+                ruleset: job.policy.ruleset.clone(),
+                partitions: counts.get(&partition.topic).copied().unwrap_or_default(),
+                generation: job.policy.recovery.generation(stream),
+                complete_from: *complete_from,
+                ..Note::new(Offset(0))
+            };
+            Standing { waiting_from: core.waiting_from(index), note }
+        })
+    }
+
+    /// Delivers everything under way and commits it.
+    fn drain(&mut self) -> Result<(), JobError> {
+        if let Some((step, commits)) = self.waiting_commit.take() {
+            debug_assert!(step <= self.step, "a commit waits for a step that was published");
+            drop(commits);
+            self.offsets.touch();
+        }
+        if !self.offsets.changed() {
+            self.sink.finish(self.job.policy.grace)?;
+            return Ok(());
+        }
+        self.close_step()?;
+        let receipt = self.sink.finish(self.job.policy.grace)?;
+        self.delivered |= receipt.step() > 0;
+        if let Some((_, commits)) = self.waiting_commit.take() {
+            self.source.commit(commits)?;
+        }
+        Ok(())
+    }
+}
+
+fn close_transaction(
+    transactions: &mut TransactionSink,
+    commits: Vec<PartitionCommit>,
+    source: &KafkaSource,
+) -> Result<(), JobError> {
+    let group = source.group_metadata()?;
+    Ok(transactions.commit(commits, group)?)
+}
+
+impl Parts {
+    /// The maker of alerts for an order of answers.
+    pub(super) fn maker(&mut self, emit: Emit) -> &mut crate::alert::AlertMaker {
+        match emit {
+            Emit::OnArrival => &mut self.on_arrival,
+            Emit::InOrder => &mut self.in_order,
+        }
+    }
+}

@@ -1,0 +1,480 @@
+//! Rebuilds the windows of assigned partitions, and says from where each is read on.
+//!
+//! Takes an assignment with its committed offsets and notes. For each partition: what the history holds below
+//! the next offset is absorbed, what it lacks is read from the topic again, and both stay silent. Rows of the
+//! longest `@dedup` period are answered again, so that suppression knows what was sent; what was sent is read
+//! from the topics of alerts. Then the time is set as it was at the commit, and the rest is live.
+//!
+//! Fails with a [`Refusal`] where going on could give wrong answers, and names the choices. A history that is
+//! missing, stale or damaged costs time only, while the topic reaches back.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::delivered::{self, Delivered};
+use super::incarnation::Incarnation;
+use super::job::{JobError, JobEvent};
+use super::refusal::{Accept, RecoveryPolicy, Refusal, WarmUp};
+use super::{Progress, Restored, StepOutcome};
+use crate::alert::FORGOTTEN_AFTER;
+use crate::checkpoint::Note;
+use crate::decode::DecodedBatch;
+use crate::event::{EventTime, Offset, Partition, Span, crash_point};
+use crate::history::{Plan, Wanted};
+use crate::source::kafka::{Assigned, Assignment, Replay, ReplayRange, Start, first_records_at};
+use crate::source::{Fetched, RawBatch};
+
+/// One partition on its way back.
+struct Returning<'a> {
+    assignment: &'a Assignment,
+    index: u32,
+    note: Option<Note>,
+    /// The first offset that is live.
+    next: Offset,
+    /// Event time from which on its rows are needed; none where none are.
+    since: Option<i64>,
+}
+
+/// The offsets that a batch covers, by partition.
+pub(super) fn ranges(batch: &RawBatch) -> Vec<(Partition, Range<Offset>)> {
+    let mut covered: BTreeMap<u32, (i64, i64)> = BTreeMap::new();
+    for record in &batch.records {
+        let range = covered.entry(record.partition).or_insert((record.offset, record.offset + 1));
+        *range = (range.0.min(record.offset), range.1.max(record.offset + 1));
+    }
+    let named = |(index, (from, to)): (u32, (i64, i64))| {
+        (batch.partitions[index as usize].partition.clone(), Offset(from)..Offset(to))
+    };
+    covered.into_iter().map(named).collect()
+}
+
+/// Rebuilds everything for an assignment; hands on where each partition is read on.
+pub(super) fn recover(
+    run: &mut Incarnation<'_>,
+    assigned: &Assigned,
+    stop: &AtomicBool,
+    watch: &mut impl FnMut(JobEvent<'_>),
+) -> Result<Vec<(Partition, Offset)>, JobError> {
+    let started = run.job.clock.elapsed();
+    run.parts = (run.job.parts)()?;
+    run.complete_from = None;
+    let returning = returning(run, assigned)?;
+    for one in &returning {
+        run.parts.core.watermarks().expect(one.index);
+    }
+    let mut recovery = Recovery {
+        progress: Progress::default(),
+        earliest: BTreeMap::new(),
+        rehearse_from: rehearse_from(run, &returning),
+        delivered: Delivered::default(),
+    };
+    if let Some(from) = recovery.rehearse_from {
+        recovery.delivered = delivered::read(run.job, from)?;
+    }
+    let sources = sources(run, &returning)?;
+    recovery.progress.to_replay =
+        sources.ranges.iter().map(|range| (range.to.0 - range.from.0).max(0) as u64).sum();
+    watch(JobEvent::Recovering(recovery.progress));
+    let next_arrival = recovery.absorb_history(run, sources.plans, stop, watch)?;
+    open_history(run, &returning, &sources.ranges, next_arrival)?;
+    crash_point("during-recovery");
+    recovery.replay(run, &sources.ranges, assigned, stop, watch)?;
+    let restored: Vec<Restored> = returning.iter().map(Returning::restored).collect();
+    let outcome = run.parts.core.restore(&restored)?;
+    recovery.remember(run, &outcome);
+    run.complete_from = recovery.complete_from(run, &returning, &sources.incomplete)?;
+    let longest = reach(run).longest;
+    let exact_since = run.complete_from.map(|from| EventTime(from.saturating_add(longest.0)));
+    run.parts.on_arrival.set_exact_since(exact_since);
+    run.parts.in_order.set_exact_since(exact_since);
+    recovery.progress.took = run.job.clock.elapsed().saturating_sub(started);
+    watch(JobEvent::Recovered(recovery.progress));
+    Ok(returning.iter().map(|one| (one.assignment.partition.clone(), one.next)).collect())
+}
+
+impl Returning<'_> {
+    fn restored(&self) -> Restored {
+        let note = self.note.as_ref();
+        Restored {
+            partition: self.index,
+            stream: self.assignment.stream,
+            watermark: note.and_then(|note| note.watermark),
+            latest: note.and_then(|note| note.latest),
+        }
+    }
+}
+
+fn returning<'a>(run: &Incarnation<'_>, assigned: &'a Assigned) -> Result<Vec<Returning<'a>>, JobError> {
+    let policy = &run.job.policy.recovery;
+    let mut returning = Vec::new();
+    for assignment in &assigned.partitions {
+        let index = run.index(&assignment.partition).unwrap_or(u32::MAX);
+        let generation = policy.generation(assignment.stream);
+        let note = note_of(assignment)?.filter(|note| note.generation == generation);
+        // A note of another generation is about a topic that is no more: the new one is read from its beginning.
+        let other_generation =
+            note.is_none() && assignment.note.as_ref().is_some_and(|text| !text.is_empty());
+        let next =
+            if other_generation { assignment.low } else { next_of(assignment, note.as_ref(), policy)? };
+        if let Some(note) = &note
+            && note.partitions != 0
+            && note.partitions != assignment.partitions
+            && !policy.accept.contains(&Accept::PartitionCount)
+        {
+            let topic = assignment.partition.topic.to_string();
+            return Err(
+                Refusal::PartitionCount { topic, was: note.partitions, now: assignment.partitions }.into()
+            );
+        }
+        returning.push(Returning { assignment, index, note, next, since: None });
+    }
+    set_since(run, &mut returning)?;
+    Ok(returning)
+}
+
+fn note_of(assignment: &Assignment) -> Result<Option<Note>, Refusal> {
+    let read = assignment.note.as_deref().map_or(Ok(None), Note::read);
+    read.map_err(|cause| Refusal::Note { partition: assignment.partition.clone(), cause })
+}
+
+/// The first offset that is live, if the topic still holds what comes after the commit.
+fn next_of(assignment: &Assignment, note: Option<&Note>, policy: &RecoveryPolicy) -> Result<Offset, Refusal> {
+    let partition = || assignment.partition.clone();
+    let next = note.map_or(assignment.start, Note::next);
+    if assignment.start > assignment.high {
+        let (committed, high) = (assignment.start.0, assignment.high.0);
+        return Err(Refusal::TopicShrunk { partition: partition(), committed, high });
+    }
+    if assignment.start < assignment.low {
+        if policy.accept.contains(&Accept::LostRecords) {
+            return Ok(next.max(assignment.low));
+        }
+        let (committed, low) = (assignment.start.0, assignment.low.0);
+        return Err(Refusal::RecordsGone { partition: partition(), committed, low });
+    }
+    Ok(next)
+}
+
+pub(super) fn reach(run: &Incarnation<'_>) -> crate::graph::Reach {
+    run.parts.core.reach()
+}
+
+/// From which event time on rows are needed: the watermark less the longest window, less what `@dedup` remembers.
+fn set_since(run: &Incarnation<'_>, returning: &mut [Returning<'_>]) -> Result<(), JobError> {
+    let reach = reach(run);
+    let settings = run.parts.core.settings();
+    let repeats = settings.streams.iter().map(|stream| stream.repeats.0).max().unwrap_or_default();
+    let span = reach.longest.0.saturating_add(dedup_longest(run).0).max(repeats);
+    let bases: Result<Vec<Option<i64>>, JobError> = returning.iter().map(|one| base(run, one)).collect();
+    let bases = bases?;
+    let least = returning
+        .iter()
+        .zip(&bases)
+        .filter(|(one, _)| one.note.is_some())
+        .filter_map(|(_, base)| *base)
+        .min();
+    for (one, base) in returning.iter_mut().zip(bases) {
+        let Some(base) = base.map(|own| if one.note.is_some() { least.unwrap_or(own) } else { own }) else {
+            continue;
+        };
+        let first = one.assignment.note.is_none();
+        let warm_up = run.job.policy.recovery.warm_up.get(one.assignment.stream);
+        one.since = match warm_up.filter(|_| first) {
+            Some(WarmUp::Nothing) => None,
+            Some(WarmUp::For(span)) => Some(base.saturating_sub(span.0)),
+            _ if reach.unbounded => Some(i64::MIN),
+            _ => Some(base.saturating_sub(span)),
+        };
+    }
+    Ok(())
+}
+
+/// The time at which live rows of a partition go on; none where nothing came before.
+fn base(run: &Incarnation<'_>, one: &Returning<'_>) -> Result<Option<i64>, JobError> {
+    let assignment = one.assignment;
+    if let Some(note) = &one.note {
+        let lateness =
+            run.parts.core.settings().streams.get(assignment.stream).map_or(0, |stream| stream.lateness.0);
+        return Ok(note.watermark.or(note.latest.map(|latest| latest.saturating_sub(lateness))));
+    }
+    if one.next <= assignment.low {
+        return Ok(None);
+    }
+    let start = run.job.consumer.topics.get(&*assignment.partition.topic).map(|binding| binding.start);
+    if let (None, Some(Start::At(time))) = (&assignment.note, start) {
+        return Ok(Some(time.0));
+    }
+    // The newest record before the start says where time stands; an idle topic has none, and needs none.
+    let last = ReplayRange {
+        partition: assignment.partition.clone(),
+        from: Offset((one.next.0 - 1).max(assignment.low.0)),
+        to: one.next,
+    };
+    let mut replay = Replay::start(
+        &run.job.consumer.kafka,
+        &run.job.consumer.group,
+        std::slice::from_ref(&last),
+        &run.table,
+        1,
+    )?;
+    while let Some(batch) = replay.next_batch()? {
+        if let Some(timestamp) = batch.records.first().and_then(|record| record.timestamp) {
+            return Ok(Some(timestamp));
+        }
+    }
+    Ok(Some(run.job.clock.now_micros()))
+}
+
+/// How long an alert matters to `@dedup` of any rule.
+fn dedup_longest(run: &Incarnation<'_>) -> Span {
+    let makers = [&run.parts.on_arrival, &run.parts.in_order];
+    let rules = makers.iter().flat_map(|maker| maker.rules().iter());
+    let longest =
+        rules.filter_map(|rule| Some(rule.header.dedup.as_ref()?.period.0)).max().unwrap_or_default();
+    Span(longest.saturating_mul(FORGOTTEN_AFTER))
+}
+
+/// From which event time on answers are repeated in silence; none where no suppression could rest on them.
+fn rehearse_from(run: &Incarnation<'_>, returning: &[Returning<'_>]) -> Option<i64> {
+    let dedup = dedup_longest(run);
+    let restored =
+        returning.iter().filter_map(|one| one.note.as_ref()?.watermark.or(one.note.as_ref()?.latest));
+    let least = restored.min()?;
+    let lateness =
+        run.parts.core.settings().streams.iter().map(|stream| stream.lateness.0).max().unwrap_or_default();
+    (dedup.0 > 0).then(|| least.saturating_sub(dedup.0).saturating_sub(lateness))
+}
+
+/// Where the rows come from.
+#[derive(Default)]
+struct Sources {
+    plans: Vec<Plan>,
+    ranges: Vec<ReplayRange>,
+    /// Partitions of which older rows are needed than are left.
+    incomplete: Vec<Partition>,
+}
+
+fn sources(run: &Incarnation<'_>, returning: &[Returning<'_>]) -> Result<Sources, JobError> {
+    let policy = &run.job.policy.recovery;
+    let mut sources = Sources::default();
+    let needed: Vec<(&Returning<'_>, i64)> =
+        returning.iter().filter_map(|one| Some((one, one.since?))).collect();
+    let time = |since: i64| EventTime(since.saturating_sub(policy.future.0).max(0));
+    let times: Vec<_> =
+        needed.iter().map(|(one, since)| (one.assignment.partition.clone(), time(*since))).collect();
+    let found = first_records_at(&run.job.consumer.kafka, &run.job.consumer.group, &times)?;
+    for ((one, since), found) in needed.into_iter().zip(found) {
+        let assignment = one.assignment;
+        let partition = assignment.partition.clone();
+        let from = found.unwrap_or(one.next).clamp(assignment.low.min(one.next), one.next);
+        let topic_reaches = from > assignment.low || assignment.low.0 == 0;
+        let plan = match &run.job.history {
+            None => None,
+            Some(kept) => Some(kept.history.plan(
+                &run.parts.contract,
+                &Wanted {
+                    partition: partition.clone(),
+                    stream: assignment.stream,
+                    generation: policy.generation(assignment.stream),
+                    until: one.next,
+                    since,
+                },
+            )?),
+        };
+        let plan = plan.filter(|plan| {
+            for (name, reason) in &plan.unusable {
+                tracing::warn!(segment = %name, %reason, "a segment of the history can't be used");
+            }
+            plan.reaches.is_some()
+                && (plan.complete || plan.starts.is_some_and(|first| first <= from) || !topic_reaches)
+        });
+        let complete = topic_reaches || plan.as_ref().is_some_and(|plan| plan.complete);
+        let resume = plan.as_ref().and_then(|plan| plan.reaches).unwrap_or(from);
+        if resume < assignment.low && resume < one.next {
+            // Rows between the history's end and the topic's beginning are lost to the windows.
+            sources.incomplete.push(partition.clone());
+        } else if !complete {
+            sources.incomplete.push(partition.clone());
+        }
+        sources.plans.extend(plan);
+        sources.ranges.push(ReplayRange {
+            partition,
+            from: resume.max(assignment.low).min(one.next),
+            to: one.next,
+        });
+    }
+    Ok(sources)
+}
+
+/// Starts to record, behind what the history already holds.
+fn open_history(
+    run: &mut Incarnation<'_>,
+    returning: &[Returning<'_>],
+    ranges: &[ReplayRange],
+    next_arrival: i64,
+) -> Result<(), JobError> {
+    let Some(kept) = &run.job.history else { return Ok(()) };
+    let generations = &run.job.policy.recovery.generations;
+    // A writer of an earlier assignment would go on from what it knew of these partitions then.
+    if let Some(before) = run.history.take() {
+        drop(before.close(run.job.policy.grace));
+    }
+    let writer = kept.history.writer(
+        &run.parts.contract,
+        generations,
+        kept.writer.clone(),
+        next_arrival,
+        Arc::clone(&kept.clock),
+    )?;
+    for one in returning {
+        let partition = &one.assignment.partition;
+        let from =
+            ranges.iter().find(|range| range.partition == *partition).map_or(one.next, |range| range.from);
+        let latest =
+            one.note.as_ref().map(|note| note.latest.map_or(i64::MIN, |latest| latest.saturating_add(1)));
+        writer.start_at(partition, from, latest.unwrap_or(i64::MIN));
+    }
+    run.history = Some(writer);
+    Ok(())
+}
+
+/// Rows of the history that no window and no suppression needs any more are earlier than this; none where
+/// some window needs every row.
+pub(super) fn needed_from(run: &Incarnation<'_>, watermark: i64) -> Option<i64> {
+    let reach = reach(run);
+    let settings = run.parts.core.settings();
+    let repeats = settings.streams.iter().map(|stream| stream.repeats.0).max().unwrap_or_default();
+    let lateness = settings.streams.iter().map(|stream| stream.lateness.0).max().unwrap_or_default();
+    let span = reach.longest.0.saturating_add(dedup_longest(run).0).max(repeats).saturating_add(lateness);
+    (!reach.unbounded && watermark != i64::MIN).then(|| watermark.saturating_sub(span))
+}
+
+struct Recovery {
+    progress: Progress,
+    /// Earliest event time absorbed of each partition, by its index.
+    earliest: BTreeMap<u32, i64>,
+    rehearse_from: Option<i64>,
+    delivered: Delivered,
+}
+
+impl Recovery {
+    /// Absorbs what the history holds; hands on the next number in the order of arrival.
+    fn absorb_history(
+        &mut self,
+        run: &mut Incarnation<'_>,
+        plans: Vec<Plan>,
+        stop: &AtomicBool,
+        watch: &mut impl FnMut(JobEvent<'_>),
+    ) -> Result<i64, JobError> {
+        let Some(kept) = &run.job.history else { return Ok(0) };
+        let next_arrival = plans.iter().map(|plan| plan.next_arrival).max().unwrap_or_default();
+        if plans.is_empty() {
+            return Ok(next_arrival);
+        }
+        let loader = kept.history.load(plans, &run.parts.contract, &run.parts.used, run.table.clone())?;
+        for batch in loader {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let batch = run.parts.core.without_repeats(batch?)?;
+            self.progress.absorbed += batch.rows.event_time.len() as u64;
+            self.take(run, batch)?;
+            watch(JobEvent::Recovering(self.progress));
+        }
+        Ok(next_arrival)
+    }
+
+    /// Reads again what the history lacks.
+    fn replay(
+        &mut self,
+        run: &mut Incarnation<'_>,
+        ranges: &[ReplayRange],
+        assigned: &Assigned,
+        stop: &AtomicBool,
+        watch: &mut impl FnMut(JobEvent<'_>),
+    ) -> Result<(), JobError> {
+        let consumer = &run.job.consumer;
+        let mut replay = Replay::start(
+            &consumer.kafka,
+            &consumer.group,
+            ranges,
+            &assigned.table,
+            consumer.batch_rows_max,
+        )?;
+        while !stop.load(Ordering::Relaxed) {
+            let Some(batch) = replay.next_batch()? else { break };
+            if batch.records.is_empty() {
+                continue;
+            }
+            crash_point("during-replay");
+            self.progress.replayed += batch.records.len() as u64;
+            let read = self::ranges(&batch);
+            let decoded = run.parts.core.decode(Fetched::Records(batch))?;
+            if let Some(history) = &run.history {
+                history.append(&decoded, &read);
+            }
+            self.take(run, decoded)?;
+            watch(JobEvent::Recovering(self.progress));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, run: &mut Incarnation<'_>, batch: DecodedBatch) -> Result<(), JobError> {
+        for (partition, time) in batch.rows.partition.iter().zip(&batch.rows.event_time) {
+            let earliest = self.earliest.entry(*partition).or_insert(*time);
+            *earliest = (*earliest).min(*time);
+        }
+        let latest = batch.rows.event_time.iter().max().copied();
+        if self.rehearse_from.is_some() && latest >= self.rehearse_from {
+            let outcome = run.parts.core.rehearse(batch)?;
+            self.remember(run, &outcome);
+        } else {
+            run.parts.core.absorb(batch)?;
+        }
+        Ok(())
+    }
+
+    /// Lets suppression see which hits were sent and which were held back.
+    fn remember(&self, run: &mut Incarnation<'_>, outcome: &StepOutcome) {
+        if self.rehearse_from.is_none() {
+            return;
+        }
+        for answered in &outcome.answered {
+            let maker = run.parts.maker(answered.emit);
+            maker.remember(&answered.batch, &answered.hits, |alert_id| self.delivered.contains(alert_id));
+        }
+    }
+
+    /// Event time from which on windows are whole, where they are not whole from the start.
+    fn complete_from(
+        &self,
+        run: &Incarnation<'_>,
+        returning: &[Returning<'_>],
+        incomplete: &[Partition],
+    ) -> Result<Option<i64>, JobError> {
+        let mut complete_from: Option<i64> = None;
+        for one in returning {
+            let partition = &one.assignment.partition;
+            let known = one.note.as_ref().and_then(|note| note.complete_from);
+            let needed = one.since.unwrap_or(i64::MAX);
+            if let Some(known) = known.filter(|known| *known > needed) {
+                complete_from = complete_from.max(Some(known));
+            }
+            if !incomplete.contains(partition) {
+                continue;
+            }
+            let reaches =
+                self.earliest.get(&one.index).copied().unwrap_or_else(|| run.job.clock.now_micros());
+            let first = one.assignment.note.is_none();
+            let worse = known.is_none_or(|known| reaches > known);
+            if !first && worse && !run.job.policy.recovery.accept.contains(&Accept::IncompleteWindows) {
+                let (needed, reaches) = (EventTime(needed), EventTime(reaches));
+                return Err(Refusal::Incomplete { partition: partition.clone(), needed, reaches }.into());
+            }
+            complete_from = complete_from.max(Some(reaches));
+        }
+        Ok(complete_from)
+    }
+}

@@ -1,0 +1,224 @@
+//! Commits closed transactions one after the other, on a thread of its own.
+//!
+//! Takes [`Closed`] transactions, hands on each as [`Settled`]. After the first failure nothing more is
+//! committed: every later one is handed back as failed, for it may rest on what the failed one held.
+//!
+//! The library's traps: `commit_transaction` polls in steps of 100 ms while messages are under way, so they
+//! are drained first; `send_offsets_to_transaction` and `commit_transaction` are repeated with the same
+//! arguments while the fault is retriable, and nothing else is concluded from such a fault.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::{Producer, ProducerContext};
+
+use super::{TransactionProducer, WAIT, serve_events};
+use crate::event::{Coordinates, crash_point};
+use crate::sink::deliveries::about_itself;
+use crate::sink::{Destination, SinkError};
+use crate::source::kafka::{PartitionCommit, log_line, offsets_to_commit, words};
+
+/// A transaction that takes no more messages.
+pub(super) struct Closed {
+    pub(super) producer: Arc<TransactionProducer>,
+    /// The last step in it.
+    pub(super) step: u64,
+    pub(super) offsets: Vec<PartitionCommit>,
+    pub(super) group: ConsumerGroupMetadata,
+}
+
+/// How a transaction ended.
+pub(super) struct Settled {
+    pub(super) producer: Arc<TransactionProducer>,
+    pub(super) step: u64,
+    pub(super) outcome: Result<(), SinkError>,
+}
+
+pub(super) struct Committer {
+    pub(super) id: String,
+    pub(super) to_commit: Receiver<Closed>,
+    pub(super) settled: Sender<Settled>,
+    pub(super) abandoned: Arc<AtomicBool>,
+}
+
+/// How long one request of a commit may take before it is repeated.
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
+
+/// How often a request of a commit is repeated: past the default transaction timeout of a minute a broker
+/// has aborted the transaction by itself.
+const ATTEMPTS_MAX: usize = 16;
+
+impl Committer {
+    pub(super) fn run(self) {
+        let mut failed = None;
+        while let Ok(closed) = self.to_commit.recv() {
+            let outcome = match &failed {
+                None => commit(&closed, &self.abandoned),
+                Some(reason) => Err(SinkError::Transaction {
+                    attempt: "committing a transaction",
+                    reason: format!("an earlier one failed: {reason}"),
+                }),
+            };
+            if let Err(error) = &outcome {
+                tracing::warn!(id = self.id, %error, "a transaction was not committed");
+                failed.get_or_insert_with(|| error.to_string());
+            }
+            if self.settled.send(Settled { producer: closed.producer, step: closed.step, outcome }).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn commit(closed: &Closed, abandoned: &AtomicBool) -> Result<(), SinkError> {
+    let producer = &closed.producer;
+    drain(producer)?;
+    crash_point("before-send-offsets");
+    if !closed.offsets.is_empty() {
+        let offsets = offsets_to_commit(closed.offsets.iter())
+            .map_err(|error| failed("adding offsets to a transaction", &error))?;
+        again("adding offsets to a transaction", abandoned, || {
+            producer.send_offsets_to_transaction(&offsets, &closed.group, ANSWER_WAIT)
+        })?;
+    }
+    crash_point("after-send-offsets");
+    crash_point("before-commit");
+    again("committing a transaction", abandoned, || producer.commit_transaction(ANSWER_WAIT))?;
+    crash_point("after-commit");
+    Ok(())
+}
+
+/// Waits until every message is acknowledged.
+fn drain(producer: &TransactionProducer) -> Result<(), SinkError> {
+    loop {
+        serve_events(producer);
+        if let Some(reason) = producer.context().failure() {
+            return Err(SinkError::Transaction { attempt: "publishing into a transaction", reason });
+        }
+        if producer.in_flight_count() == 0 {
+            return Ok(());
+        }
+        producer.poll(WAIT);
+    }
+}
+
+/// Repeats a request with the same arguments for as long as the library says that this is all right.
+fn again(
+    attempt: &'static str,
+    abandoned: &AtomicBool,
+    mut request: impl FnMut() -> Result<(), KafkaError>,
+) -> Result<(), SinkError> {
+    for _ in 1..ATTEMPTS_MAX {
+        if abandoned.load(Ordering::Relaxed) {
+            break;
+        }
+        match request() {
+            Ok(()) => return Ok(()),
+            Err(KafkaError::Transaction(fault))
+                if fault.is_retriable() && !fault.txn_requires_abort() && !fault.is_fatal() =>
+            {
+                tracing::info!(%fault, "{attempt} is tried again");
+            }
+            Err(error) => return Err(failed(attempt, &error)),
+        }
+    }
+    request().map_err(|error| failed(attempt, &error))
+}
+
+/// Sorts a fault of the transaction protocol: shut out by another owner of the id, or to be started again.
+pub(super) fn failed(attempt: &'static str, error: &KafkaError) -> SinkError {
+    use RDKafkaErrorCode as Code;
+    let reason = match error {
+        KafkaError::Transaction(fault) => fault.to_string(),
+        error => words(error),
+    };
+    match error.rdkafka_error_code() {
+        Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch) => {
+            SinkError::Fenced { attempt, reason }
+        }
+        Some(
+            Code::TransactionalIdAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::TopicAuthorizationFailed
+            | Code::ClusterAuthorizationFailed,
+        ) => SinkError::Refused { attempt, reason },
+        Some(Code::UnsupportedFeature | Code::UnsupportedVersion | Code::InvalidTransactionTimeout) => {
+            SinkError::Refused { attempt, reason }
+        }
+        _ => SinkError::Transaction { attempt, reason },
+    }
+}
+
+/// What a message was about.
+pub(super) type About = Arc<(Coordinates, Destination)>;
+
+/// Receives the library's reports; the callbacks only take notes.
+#[derive(Debug, Default)]
+pub(in crate::sink) struct Reports {
+    events: AtomicU64,
+    notes: Mutex<Notes>,
+}
+
+#[derive(Debug, Default)]
+struct Notes {
+    failure: Option<String>,
+    refused: Vec<(Coordinates, Destination)>,
+}
+
+impl Reports {
+    /// How many events were served so far.
+    pub(super) fn events(&self) -> u64 {
+        self.events.load(Ordering::Relaxed)
+    }
+
+    /// Why the transaction can't be committed, once it can't.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.notes().failure.clone()
+    }
+
+    /// Messages that the broker refused for what they are.
+    pub(super) fn refused(&self) -> Vec<(Coordinates, Destination)> {
+        std::mem::take(&mut self.notes().refused)
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.events.fetch_add(1, Ordering::Relaxed);
+        if error == KafkaError::Global(RDKafkaErrorCode::Fatal) {
+            self.notes().failure.get_or_insert_with(|| reason.to_owned());
+        } else {
+            tracing::warn!(target: "librdkafka", %error, "{reason}");
+        }
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = About;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, about: About) {
+        self.events.fetch_add(1, Ordering::Relaxed);
+        let Err((error, message)) = result else { return };
+        let mut notes = self.notes();
+        let reason = format!("topic `{}` did not take a message: {}", message.topic(), words(error));
+        notes.failure.get_or_insert(reason);
+        if about_itself(error) {
+            notes.refused.push((*about).clone());
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Whether a broker's transactions mean anything: one is aborted, and nobody may be able to read it.
+//!
+//! Some brokers take the requests of the protocol and show aborted records all the same; exactly-once
+//! delivery would be a false promise there.
+
+use std::time::Duration;
+
+use rdkafka::Offset as Position;
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseRecord, Producer};
+
+use super::{TransactionSink, committer, serve_events};
+use crate::sink::{Destination, SinkError};
+use crate::source::kafka::{Side, words};
+
+/// The key of the record that must not be seen.
+const PROBE_KEY: &str = "tollgate-probe";
+
+/// How long the end of the topic is waited for.
+const POLLS_MAX: usize = 200;
+
+/// Aborts a transaction and reads it back; whether the aborted record stays hidden, as it must.
+///
+/// Leaves an aborted record in the topic of alerts, which readers of committed records never see.
+pub fn probe(sink: &mut TransactionSink) -> Result<bool, SinkError> {
+    let Some(producer) = sink.idle.front() else { return Ok(true) };
+    let topic = sink.settings.kafka.topics.of(Destination::Alerts).to_owned();
+    let attempt = "probing the broker's transactions";
+    let failed = |error: &rdkafka::error::KafkaError| committer::failed(attempt, error);
+    let reader: BaseConsumer = sink
+        .settings
+        .kafka
+        .kafka
+        .client_config(Side::Consumer, &sink.settings.kafka.client_id, &[("group.id", &sink.settings.id)])?
+        .set("enable.partition.eof", "true")
+        .create()
+        .map_err(|error| failed(&error))?;
+    let (_, end) = reader.fetch_watermarks(&topic, 0, Duration::from_secs(10)).map_err(|error| {
+        SinkError::Refused { attempt, reason: format!("topic `{topic}`: {}", words(&error)) }
+    })?;
+    producer.begin_transaction().map_err(|error| failed(&error))?;
+    let about = std::sync::Arc::new((
+        crate::event::Coordinates {
+            partition: crate::event::Partition { topic: topic.as_str().into(), partition: 0 },
+            offset: crate::event::Offset(end),
+        },
+        Destination::Alerts,
+    ));
+    let record = BaseRecord::<str, str, committer::About>::with_opaque_to(&topic, about);
+    producer
+        .send(record.partition(0).key(PROBE_KEY).payload("aborted"))
+        .map_err(|(error, _)| failed(&error))?;
+    let mut polls_left = POLLS_MAX;
+    while producer.in_flight_count() > 0 && polls_left > 0 {
+        producer.poll(Duration::from_millis(10));
+        polls_left -= 1;
+    }
+    serve_events(producer);
+    producer.abort_transaction(Duration::from_secs(10)).map_err(|error| failed(&error))?;
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&topic, 0, Position::Offset(end)).map_err(|error| failed(&error))?;
+    reader.assign(&list).map_err(|error| failed(&error))?;
+    for _ in 0..POLLS_MAX {
+        match reader.poll(Duration::from_millis(10)) {
+            Some(Ok(message)) if message.key() == Some(PROBE_KEY.as_bytes()) => return Ok(false),
+            // The end of what a reader of committed records may see.
+            Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => return Ok(true),
+            _ => {}
+        }
+    }
+    Ok(true)
+}
