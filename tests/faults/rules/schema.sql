@@ -1,0 +1,8 @@
+CREATE TABLE payments (
+    tx_id       VARCHAR        NOT NULL,
+    event_time  TIMESTAMP      NOT NULL,
+    card_id     VARCHAR        NOT NULL,
+    merchant_id VARCHAR        NOT NULL,
+    amount      DECIMAL(12, 2) NOT NULL,
+    PRIMARY KEY (tx_id)
+);
