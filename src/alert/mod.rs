@@ -93,6 +93,11 @@ impl AlertMaker {
         self.exact_since = exact_since;
     }
 
+    /// Takes note of the watermark: what `@dedup` remembers from long before it can be forgotten.
+    pub fn passed(&mut self, watermark: EventTime) {
+        self.suppression.passed(watermark);
+    }
+
     /// Takes hits that were judged before a restart: those whose alert was sent start their `@dedup` period
     /// again, and the others are counted as held back.
     pub fn remember(&mut self, batch: &DecodedBatch, hits: &RuleHits, sent: impl Fn(&str) -> bool) {

@@ -27,9 +27,17 @@ struct Sent {
 pub(super) struct Suppression {
     sent: HashMap<Key, Sent>,
     order: VecDeque<(EventTime, Key)>,
+    /// The watermark: how far all partitions have come. The time of a single row would not do, for the
+    /// partitions of a topic may be read far apart.
+    passed: Option<EventTime>,
 }
 
 impl Suppression {
+    /// Takes note that all partitions have come so far.
+    pub(super) fn passed(&mut self, watermark: EventTime) {
+        self.passed = self.passed.max(Some(watermark));
+    }
+
     /// Whether a hit alerts: how many were held back since the last alert, or none if this one is as well.
     pub(super) fn admit(
         &mut self,
@@ -38,7 +46,7 @@ impl Suppression {
         at: EventTime,
         period: Span,
     ) -> Option<u64> {
-        self.forget(at);
+        self.forget();
         let key = (rule, value);
         if let Some(sent) = self.sent.get_mut(&key)
             && at.0.saturating_sub(sent.at.0) < period.0
@@ -62,7 +70,7 @@ impl Suppression {
         period: Span,
         sent: bool,
     ) {
-        self.forget(at);
+        self.forget();
         let key = (rule, value);
         if sent {
             self.order.push_back((at, key.clone()));
@@ -73,12 +81,15 @@ impl Suppression {
     }
 
     /// Looks at the two oldest alerts; those long past can't matter to rows that come in turn.
-    fn forget(&mut self, now: EventTime) {
+    fn forget(&mut self) {
         for _ in 0..2 {
             let Some((at, key)) = self.order.front() else { return };
             let current = self.sent.get(key).filter(|sent| sent.at == *at);
-            let over =
-                current.is_none_or(|sent| now.0.saturating_sub(sent.at.0) > FORGOTTEN_AFTER * sent.period.0);
+            let past = |sent: &Sent| {
+                let span = FORGOTTEN_AFTER.saturating_mul(sent.period.0);
+                self.passed.is_some_and(|now| now.0.saturating_sub(sent.at.0) > span)
+            };
+            let over = current.is_none_or(past);
             if !over && self.sent.len() <= VALUES_MAX {
                 return;
             }
@@ -116,6 +127,25 @@ mod tests {
         assert_eq!([admit("a", 0), admit("b", 1), admit("b", 2)], [Some(0), Some(0), None]);
         assert_eq!([admit("a", 119), admit("b", 122)], [Some(0), Some(0)]);
         assert_eq!([admit("b", 123), admit("b", 242)], [None, Some(1)]);
+    }
+
+    #[test]
+    fn a_partition_that_is_read_ahead_makes_no_other_forget() {
+        let (second, period) = (|seconds: i64| EventTime(seconds * 1_000_000), Span::seconds(60));
+        let mut suppression = Suppression::default();
+        let mut admit = |suppression: &mut Suppression, card: &str, seconds: i64| {
+            suppression.admit(0, vec![card.to_owned()], second(seconds), period)
+        };
+        assert_eq!(admit(&mut suppression, "slow", 0), Some(0));
+        assert_eq!(admit(&mut suppression, "slow", 1), None);
+        for ahead in 0..10 {
+            admit(&mut suppression, "fast", 10_000 + ahead * 100);
+        }
+        assert_eq!(admit(&mut suppression, "slow", 100), Some(1));
+        suppression.passed(second(20_000));
+        admit(&mut suppression, "fast", 20_000);
+        admit(&mut suppression, "fast", 20_100);
+        assert!(!suppression.sent.contains_key(&(0, vec!["slow".to_owned()])));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::recover;
 use super::refusal::Refusal;
 use super::{Core, StepOutcome};
 use crate::checkpoint::{Note, Offsets, PartitionCommit, Standing};
-use crate::event::{Offset, Partition, crash_point};
+use crate::event::{EventTime, Offset, Partition, crash_point};
 use crate::history::Writer;
 use crate::rules::Emit;
 use crate::sink::{Outgoing, Sink, SinkError, TransactionSink, probe};
@@ -188,8 +188,10 @@ impl<'a> Incarnation<'a> {
         let mut alerts = Vec::new();
         let mut outgoing = Vec::new();
         let context = MessageContext { policy, ingested_at, clock: self.job.clock };
+        let watermark = EventTime(self.parts.core.watermarks().current());
         for answered in &outcome.answered {
             let maker = self.parts.maker(answered.emit);
+            maker.passed(watermark);
             let made = maker.make(&answered.batch, &answered.hits, &answered.late);
             outgoing.extend(messages(&made.alerts, &answered.batch, &context));
             alerts.extend(made.alerts);

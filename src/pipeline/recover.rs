@@ -442,7 +442,9 @@ impl Recovery {
             return;
         }
         for answered in &outcome.answered {
+            let watermark = EventTime(run.parts.core.watermarks().current());
             let maker = run.parts.maker(answered.emit);
+            maker.passed(watermark);
             maker.remember(&answered.batch, &answered.hits, |alert_id| self.delivered.contains(alert_id));
         }
     }
