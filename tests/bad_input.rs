@@ -158,6 +158,55 @@ fn a_division_by_zero_costs_its_rule_its_row_and_nothing_else() {
     assert!(outcome.dead_letters.is_empty() && running.core.counts().balanced());
 }
 
+#[test]
+fn a_window_that_a_condition_on_the_row_makes_needless_is_never_seen_unanswered() {
+    let rows = [
+        "00:00 card=a n=1 amount=5",
+        "00:01 card=a n=0 amount=500",
+        "00:02 card=a n=2 amount=500",
+        "00:03 card=a n=3 amount=5",
+        "00:04 card=a n=0 amount=5",
+    ];
+    let counted = "SELECT tx, count(*) OVER w AS k, sum(n) OVER w AS s FROM payments
+        WINDOW w AS (PARTITION BY card ORDER BY event_time) QUALIFY ";
+    let cases = [
+        // What a null would make of it is asked of no row that has one for want of an answer.
+        (
+            "amount > 50 AND 10 / coalesce(s - 1, 0) > 3",
+            "tx | k | s; t3 | 3 | 3",
+            vec![(1, "division by zero")],
+        ),
+        ("amount > 50 AND 10 / coalesce(s, 0) >= 3", "tx | k | s; t2 | 2 | 1; t3 | 3 | 3", vec![]),
+        ("10 / coalesce(s, 0) >= 3 AND amount > 50", "tx | k | s; t2 | 2 | 1; t3 | 3 | 3", vec![]),
+        ("(s IS NULL OR s > 3) AND amount < 50", "tx | k | s; t4 | 4 | 6; t5 | 5 | 6", vec![]),
+        ("amount > 50", "tx | k | s; t2 | 2 | 1; t3 | 3 | 3", vec![]),
+        // The condition on the row fails itself: rows are judged as it is written, by full answers.
+        (
+            "1 / n >= 0 AND k > 1",
+            "tx | k | s; t3 | 3 | 3; t4 | 4 | 6",
+            vec![(1, "division by zero"), (4, "division by zero")],
+        ),
+        ("k > 2 AND 1 / n >= 0", "tx | k | s; t3 | 3 | 3; t4 | 4 | 6", vec![(4, "division by zero")]),
+        ("n <> 0 AND 1 / n >= 0 AND k > 1", "tx | k | s; t3 | 3 | 3; t4 | 4 | 6", vec![]),
+    ];
+    for (condition, expected, failed) in cases {
+        let alone = format!("{counted}{condition}");
+        // A second reader of the same answers, for other rows or for all of them, changes nothing.
+        for other in [alone.clone(), format!("{counted} k > 0"), format!("{counted} amount < 50 AND k > 1")] {
+            let mut running = World::default().run(&[&alone, &other]);
+            let outcome = running.step(&rows);
+            assert_eq!(
+                running.table(0, &outcome).replace('\n', "; "),
+                expected,
+                "{condition} beside {other}"
+            );
+            let errors = outcome.answered[0].hits.errors.iter().filter(|error| error.query == 0);
+            let errors: Vec<(u32, &str)> = errors.map(|error| (error.row, error.message.as_str())).collect();
+            assert_eq!(errors, failed, "{condition}");
+        }
+    }
+}
+
 /// A function that gives its argument back, and panics on 13.
 fn superstitious() -> ScalarUDF {
     let answer = |arguments: &[ColumnarValue]| {

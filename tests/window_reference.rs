@@ -10,6 +10,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
 use arrow::array::*;
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::DataType;
 use rand::{RngExt, SeedableRng};
 use tollgate::window::*;
@@ -18,6 +19,21 @@ use definition::*;
 use random::*;
 
 type Answered = (Vec<Vec<Cell>>, BTreeSet<(usize, usize)>);
+
+/// Some rows of a case as input.
+fn with_input<T>(case: &Case, rows: &[Row], work: impl FnOnce(&WindowInput<'_>) -> T) -> T {
+    let (keys, arguments, filters) = input_columns(case, rows);
+    let times: Vec<i64> = rows.iter().map(|row| row.time).collect();
+    let watermarks: Vec<i64> = rows.iter().map(|row| row.watermark).collect();
+    work(&WindowInput {
+        times: &times,
+        watermarks: &watermarks,
+        keys: &keys,
+        arguments: &arguments,
+        filters: &filters,
+        ties: case.ties,
+    })
+}
 
 fn run(case: &Case, batch_of: &[usize], shards: usize) -> Answered {
     run_after(case, batch_of, shards, 0)
@@ -34,24 +50,13 @@ fn run_after(case: &Case, batch_of: &[usize], shards: usize, first_answered: usi
     while start < case.rows.len() {
         let end = start + batch_of[start..].iter().take_while(|&&batch| batch == batch_of[start]).count();
         let rows = &case.rows[start..end];
-        let (keys, arguments, filters) = input_columns(case, rows);
-        let times: Vec<i64> = rows.iter().map(|row| row.time).collect();
-        let watermarks: Vec<i64> = rows.iter().map(|row| row.watermark).collect();
-        let input = WindowInput {
-            times: &times,
-            watermarks: &watermarks,
-            keys: &keys,
-            arguments: &arguments,
-            filters: &filters,
-            ties: case.ties,
-        };
         if start < first_answered {
-            state.absorb(&input).unwrap();
+            with_input(case, rows, |input| state.absorb(input)).unwrap();
             answers.iter_mut().for_each(|answers| answers.resize(end, None));
             start = end;
             continue;
         }
-        let output = state.process(&input).unwrap();
+        let output = with_input(case, rows, |input| state.process(input)).unwrap();
         for (index, column) in output.columns.iter().enumerate() {
             assert_eq!(column.data_type(), &case.spec.aggregates[index].output);
             answers[index].extend((0..rows.len()).map(|row| read(column, row)));
@@ -182,6 +187,69 @@ fn rows_absorbed_count_for_later_answers_as_rows_answered_do() {
         }
         let after: BTreeSet<_> = all_errors.into_iter().filter(|(row, _)| *row >= first).collect();
         assert_eq!(after, rest_errors, "seed {}", seed + round);
+    }
+}
+
+/// An aggregate asked for within a selection has the answer that it has for every row, and null elsewhere.
+#[test]
+fn what_is_asked_for_some_rows_only_is_answered_there_as_everywhere() {
+    let seed =
+        from_environment("TOLLGATE_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish() >> 32);
+    println!("TOLLGATE_SEED={seed}");
+    for round in 0..from_environment("TOLLGATE_ROUNDS").unwrap_or(60) {
+        let mut rng = Rng::seed_from_u64(seed + round);
+        let case = random_case(&mut rng);
+        let batch_of = split(&case, [1, 7, 60][rng.random_range(0..3)]);
+        let shards = rng.random_range(1..=3);
+        let count = rng.random_range(1..4);
+        let asked: Vec<Asked> =
+            (0..case.spec.aggregates.len())
+                .map(|_| {
+                    if rng.random_bool(0.3) {
+                        Asked::Always
+                    } else {
+                        Asked::Within(rng.random_range(0..count))
+                    }
+                })
+                .collect();
+        let share = [0.0, 0.05, 0.5, 1.0][rng.random_range(0..4)];
+        let selections: Vec<Vec<bool>> =
+            (0..count).map(|_| case.rows.iter().map(|_| rng.random_bool(share)).collect()).collect();
+        let (all, all_errors) = run(&case, &batch_of, shards);
+        let settings = WindowSettings { shards, parallel_rows_min: 8, idle: case.idle, ..Default::default() };
+        let mut state = WindowState::selective(case.spec.clone(), settings, asked.clone()).unwrap();
+        let wanted = |row: usize, aggregate: usize| match asked[aggregate] {
+            Asked::Always => true,
+            Asked::Within(selection) => selections[selection][row],
+        };
+        let mut errors = BTreeSet::new();
+        let mut start = 0;
+        while start < case.rows.len() {
+            let end = start + batch_of[start..].iter().take_while(|&&batch| batch == batch_of[start]).count();
+            let rows = &case.rows[start..end];
+            let masks: Vec<BooleanBuffer> =
+                selections.iter().map(|rows| BooleanBuffer::from(&rows[start..end])).collect();
+            let output = with_input(&case, rows, |input| state.process_selected(input, &masks)).unwrap();
+            for (index, column) in output.columns.iter().enumerate() {
+                for row in 0..rows.len() {
+                    let expected = if wanted(start + row, index) { &all[index][start + row] } else { &None };
+                    let got = read(column, row);
+                    assert!(
+                        same(expected, &got, 0.0),
+                        "seed {}, row {}: {expected:?}, got {got:?}\n{:?} asked {:?}",
+                        seed + round,
+                        start + row,
+                        case.spec.aggregates[index],
+                        asked[index]
+                    );
+                }
+            }
+            errors.extend(output.errors.iter().map(|error| (start + error.row, error.aggregate)));
+            start = end;
+        }
+        let expected: BTreeSet<_> =
+            all_errors.into_iter().filter(|(row, index)| wanted(*row, *index)).collect();
+        assert_eq!(expected, errors, "seed {}", seed + round);
     }
 }
 

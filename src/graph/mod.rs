@@ -110,7 +110,6 @@ pub struct Engine {
     feeds: Vec<bool>,
     reach: Reach,
     states: Vec<WindowState>,
-    windows: WindowSettings,
     queries: Vec<CompiledQuery>,
 }
 
@@ -128,7 +127,7 @@ impl Engine {
         let states = schedule
             .windows
             .into_iter()
-            .map(|spec| WindowState::new(spec, settings.clone()))
+            .map(|(spec, asked)| WindowState::selective(spec, settings.clone(), asked))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             graph,
@@ -136,7 +135,6 @@ impl Engine {
             feeds: schedule.feeds,
             reach,
             states,
-            windows: settings.clone(),
             queries: schedule.queries,
         })
     }
@@ -165,7 +163,7 @@ impl Engine {
 
     /// Evaluates every query on a batch and moves the windows on.
     pub fn process(&mut self, input: &EngineInput<'_>) -> Result<RuleHits, EngineError> {
-        let mut run = run::Run::new(&self.graph, &self.windows, input);
+        let mut run = run::Run::new(&self.graph, input);
         for step in &self.steps {
             run.step(step, &mut self.states)?;
         }
@@ -176,7 +174,7 @@ impl Engine {
     /// had the batch been processed. Nothing is evaluated but what fills the windows, and rows that fail
     /// there count for the windows as they would in [`Self::process`].
     pub fn absorb(&mut self, input: &EngineInput<'_>) -> Result<(), EngineError> {
-        let mut run = run::Run::new(&self.graph, &self.windows, input);
+        let mut run = run::Run::new(&self.graph, input);
         for (step, feeds) in self.steps.iter().zip(&self.feeds) {
             match step {
                 _ if *feeds => run.step(step, &mut self.states)?,

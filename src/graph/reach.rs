@@ -30,6 +30,7 @@ impl Reach {
         let mut reach = Self::default();
         for step in steps {
             match step {
+                Step::Early { .. } => {}
                 Step::Rows { rows, .. } => {
                     let distance = of_rows(graph, *rows, &distances);
                     distances.insert((*rows, None), distance);

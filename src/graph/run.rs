@@ -8,13 +8,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, new_empty_array, new_null_array};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::{FilterBuilder, interleave};
 
 use super::evaluate::{Compiled, Failure};
+use super::predicate::Passed;
 use super::schedule::{CompiledQuery, Step, WindowStep};
 use super::{EngineError, EngineInput, QueryHits, RowError, RuleHits};
 use crate::sql::{ColumnId, Definition, RowSetId, RowSource, RuleGraph};
-use crate::window::{WindowInput, WindowInputError, WindowSettings, WindowState};
+use crate::window::{WindowInput, WindowInputError, WindowState};
 
 /// Rows and columns of one row set for this batch.
 #[derive(Default)]
@@ -24,6 +26,8 @@ struct Data {
     columns: Vec<Option<ArrayRef>>,
     /// For a filtered row set, which rows of its input passed.
     mask: Option<BooleanArray>,
+    /// For a filtered row set, which rows of its input can pass, once that is known.
+    early: Option<Passed>,
     /// For a union, which input and which row of it each row is.
     origin: Vec<(usize, usize)>,
 }
@@ -31,7 +35,6 @@ struct Data {
 /// The work on one batch.
 pub(super) struct Run<'a> {
     graph: &'a RuleGraph,
-    windows: &'a WindowSettings,
     input: &'a EngineInput<'a>,
     data: Vec<Data>,
     /// For each query, rows that failed and why.
@@ -39,22 +42,21 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(graph: &'a RuleGraph, windows: &'a WindowSettings, input: &'a EngineInput<'a>) -> Self {
+    pub(super) fn new(graph: &'a RuleGraph, input: &'a EngineInput<'a>) -> Self {
         let empty = |row_set: &crate::sql::RowSet| Data {
             columns: vec![None; row_set.columns.len()],
             ..Data::default()
         };
-        Self {
-            graph,
-            windows,
-            input,
-            data: graph.row_sets.iter().map(empty).collect(),
-            failed: BTreeMap::new(),
-        }
+        Self { graph, input, data: graph.row_sets.iter().map(empty).collect(), failed: BTreeMap::new() }
     }
 
     pub(super) fn step(&mut self, step: &Step, states: &mut [WindowState]) -> Result<(), EngineError> {
         match step {
+            Step::Early { rows, input, part } => {
+                let count = self.data[input.0].rows.len();
+                let passed = part.select(count, |column| self.column(*input, column))?;
+                self.data[rows.0].early = Some(passed);
+            }
             Step::Rows { rows, predicate, queries } => match &self.graph.row_sets[rows.0].source {
                 RowSource::Stream(stream) => {
                     self.data[rows.0].rows =
@@ -62,9 +64,9 @@ impl<'a> Run<'a> {
                 }
                 RowSource::Filter { input, .. } => {
                     let Some(predicate) = predicate else { return Ok(()) };
-                    let parent = &self.data[input.0];
+                    let (parent, early) = (&self.data[input.0], self.data[rows.0].early.as_ref());
                     let (mask, failures) =
-                        predicate.select(parent.rows.len(), |column| self.column(*input, column))?;
+                        predicate.select(parent.rows.len(), early, |column| self.column(*input, column))?;
                     let passed = mask.values().set_indices().map(|index| parent.rows[index]).collect();
                     self.note(*input, failures, queries);
                     self.data[rows.0].rows = passed;
@@ -134,7 +136,8 @@ impl<'a> Run<'a> {
         if self.data[window.rows.0].rows.is_empty() {
             return self.no_answers(window);
         }
-        let Some(output) = self.feed(window, |input| state.process(input))? else {
+        let selections = self.selections(window);
+        let Some(output) = self.feed(window, |input| state.process_selected(input, &selections))? else {
             return self.start_anew(window, state);
         };
         for error in output.errors {
@@ -145,6 +148,24 @@ impl<'a> Run<'a> {
             self.data[window.rows.0].columns[column.0] = Some(values);
         }
         Ok(())
+    }
+
+    /// The rows of each selection of a window: those that can pass one of its filters. A filter whose early
+    /// part is not computed, as where rows are absorbed, is not going to be read.
+    fn selections(&self, window: &WindowStep) -> Vec<BooleanBuffer> {
+        let rows = self.data[window.rows.0].rows.len();
+        let union = |filters: &Vec<RowSetId>| {
+            let mut union = BooleanBuffer::new_unset(rows);
+            for filter in filters {
+                match &self.data[filter.0].early {
+                    Some(Passed::Rows(passed)) => union = &union | passed.values(),
+                    Some(Passed::Undecided) => return BooleanBuffer::new_set(rows),
+                    None => {}
+                }
+            }
+            union
+        };
+        window.selections.iter().map(union).collect()
     }
 
     /// Moves a window's state on without an answer.
@@ -195,7 +216,7 @@ impl<'a> Run<'a> {
     /// After a panic a state can't be trusted: it starts empty, and the rows it met are set aside.
     fn start_anew(&mut self, window: &WindowStep, state: &mut WindowState) -> Result<(), EngineError> {
         tracing::error!("a window panicked: its state starts empty, and the rows of the batch are set aside");
-        *state = WindowState::new(state.spec().clone(), self.windows.clone())?;
+        *state = state.emptied()?;
         let rows = self.data[window.rows.0].rows.len();
         let failure = |row| Failure { row, message: "a window panicked".to_owned(), panicked: true };
         self.note(window.rows, (0..rows).map(failure).collect(), &window.queries());

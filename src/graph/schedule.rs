@@ -3,21 +3,31 @@
 //! Takes a [`RuleGraph`]; hands on steps in which each comes after what it reads, and the window states they
 //! need. Windows of equal keys over equal rows become one state and one step.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use arrow::datatypes::DataType;
+use datafusion_expr::Expr;
 
 use super::EngineError;
 use super::evaluate::Compiled;
-use super::predicate::Predicate;
+use super::predicate::{EarlyPart, Predicate, early_conjuncts};
 use crate::sql::{
     ColumnId, Definition, RowSetId, RowSource, RuleGraph, WindowColumn, WindowKey, columns_read,
 };
-use crate::window::{Aggregate, WindowSpec};
+use crate::window::{Aggregate, Asked, WindowSpec};
 
 /// One part of the graph to compute.
 #[derive(Debug)]
 pub(super) enum Step {
+    /// Which rows can still pass a filter, before the windows it reads have answered.
+    Early {
+        /// The filtered row set.
+        rows: RowSetId,
+        /// The row set that is filtered.
+        input: RowSetId,
+        /// What is known of the filter.
+        part: EarlyPart,
+    },
     /// The rows of a row set.
     Rows {
         /// Which.
@@ -55,6 +65,9 @@ pub(super) struct WindowStep {
     pub outputs: Vec<ColumnId>,
     /// Queries that read each output.
     pub readers: Vec<Vec<usize>>,
+    /// Filtered row sets by selection: what is asked for within a selection is read only for rows that can
+    /// pass one of its filters.
+    pub selections: Vec<Vec<RowSetId>>,
 }
 
 impl WindowStep {
@@ -76,6 +89,7 @@ pub(super) struct CompiledQuery {
 /// What is scheduled.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Node {
+    Early(RowSetId),
     Rows(RowSetId),
     Column(RowSetId, ColumnId),
     Window(RowSetId, WindowKey),
@@ -86,13 +100,15 @@ pub(super) struct Schedule {
     pub steps: Vec<Step>,
     /// For each step, whether some window reads what it makes, directly or through other steps.
     pub feeds: Vec<bool>,
-    pub windows: Vec<WindowSpec>,
+    /// Of each state, what it keeps and which rows its answers are asked for.
+    pub windows: Vec<(WindowSpec, Vec<Asked>)>,
     pub queries: Vec<CompiledQuery>,
 }
 
 impl Schedule {
     pub(super) fn of(graph: &RuleGraph) -> Result<Self, EngineError> {
-        let mut planner = Planner { graph, readers: HashMap::new(), groups: BTreeMap::new() };
+        let mut planner =
+            Planner { graph, readers: HashMap::new(), groups: BTreeMap::new(), selective: HashMap::new() };
         for (query, plan) in graph.queries.iter().enumerate() {
             planner.mark(&Node::Rows(plan.rows), query);
             for output in &plan.outputs {
@@ -103,6 +119,7 @@ impl Schedule {
         }
         let mut schedule =
             Self { steps: Vec::new(), feeds: Vec::new(), windows: Vec::new(), queries: Vec::new() };
+        planner.select();
         let feeding = planner.feeding();
         let mut done = HashSet::new();
         let mut nodes: Vec<Node> = planner.readers.keys().cloned().collect();
@@ -125,9 +142,11 @@ struct Planner<'a> {
     readers: HashMap<Node, Vec<usize>>,
     /// Needed windows by the state they share.
     groups: BTreeMap<(RowSetId, WindowKey), Vec<ColumnId>>,
+    /// Windows that are read only for rows that can pass one of these filters.
+    selective: HashMap<(RowSetId, ColumnId), BTreeSet<RowSetId>>,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
     /// Notes that a query needs a node and all that the node reads.
     fn mark(&mut self, node: &Node, query: usize) {
         let readers = self.readers.entry(node.clone()).or_default();
@@ -155,7 +174,72 @@ impl Planner<'_> {
         }
     }
 
-    fn definition(&self, rows: RowSetId, column: ColumnId) -> &Definition {
+    /// The conjuncts of a filter that can be judged before the windows over its input answer; none where
+    /// there is no such window.
+    fn early(&self, rows: RowSetId) -> Vec<&'a Expr> {
+        let RowSource::Filter { input, predicate } = &self.graph.row_sets[rows.0].source else {
+            return Vec::new();
+        };
+        if !self.groups.keys().any(|(over, _)| over == input) {
+            return Vec::new();
+        }
+        early_conjuncts(predicate, |column| self.is_known_early(*input, column))
+    }
+
+    /// Whether a column needs no answer of a window over its own row set.
+    fn is_known_early(&self, rows: RowSetId, column: ColumnId) -> bool {
+        match self.definition(rows, column) {
+            Definition::Window(_) => false,
+            Definition::Computed(expression) => {
+                columns_read(expression).into_iter().all(|read| self.is_known_early(rows, read))
+            }
+            Definition::Stream(_) | Definition::Inherited(_) | Definition::United(_) => true,
+        }
+    }
+
+    /// Finds the windows that are read only behind filters with an early part.
+    fn select(&mut self) {
+        let mut selective: HashMap<_, Option<BTreeSet<RowSetId>>> = HashMap::new();
+        let mut note = |rows: RowSetId, column: ColumnId, filter: Option<RowSetId>| {
+            let known = selective.entry((rows, column)).or_insert_with(|| Some(BTreeSet::new()));
+            match (known, filter) {
+                (Some(filters), Some(filter)) => {
+                    filters.insert(filter);
+                }
+                (known, _) => *known = None,
+            }
+        };
+        let windows = self.groups.keys().map(|(rows, key)| Node::Window(*rows, key.clone()));
+        for node in windows.chain(self.readers.keys().cloned()) {
+            let behind = match &node {
+                Node::Rows(rows) => Some(*rows),
+                Node::Column(rows, column) => {
+                    matches!(self.definition(*rows, *column), Definition::Inherited(_)).then_some(*rows)
+                }
+                Node::Early(_) | Node::Window(..) => None,
+            };
+            let behind = behind.filter(|rows| !self.early(*rows).is_empty());
+            for read in self.reads(&node) {
+                if let Node::Column(rows, column) = read {
+                    note(rows, column, behind);
+                }
+            }
+        }
+        for plan in &self.graph.queries {
+            for output in &plan.outputs {
+                columns_read(&output.expression).into_iter().for_each(|read| note(plan.rows, read, None));
+            }
+        }
+        let selective = selective.into_iter().filter_map(|(window, filters)| Some((window, filters?)));
+        self.selective = selective.collect();
+    }
+
+    /// The filters that a window is read behind; none where it is read for every row.
+    fn filters(&self, rows: RowSetId, column: ColumnId) -> Option<Vec<RowSetId>> {
+        self.selective.get(&(rows, column)).map(|filters| filters.iter().copied().collect())
+    }
+
+    fn definition(&self, rows: RowSetId, column: ColumnId) -> &'a Definition {
         &self.graph.row_sets[rows.0].columns[column.0].definition
     }
 
@@ -169,12 +253,21 @@ impl Planner<'_> {
     /// What a node is computed from.
     fn reads(&self, node: &Node) -> Vec<Node> {
         match node {
+            Node::Early(rows) => match &self.graph.row_sets[rows.0].source {
+                RowSource::Filter { input, .. } => {
+                    let columns = self.early(*rows).into_iter().flat_map(columns_read);
+                    let columns = columns.map(|column| Node::Column(*input, column));
+                    std::iter::once(Node::Rows(*input)).chain(columns).collect()
+                }
+                _ => Vec::new(),
+            },
             Node::Rows(rows) => match &self.graph.row_sets[rows.0].source {
                 RowSource::Stream(_) => Vec::new(),
                 RowSource::Filter { input, predicate } => {
                     let columns =
                         columns_read(predicate).into_iter().map(|column| Node::Column(*input, column));
-                    std::iter::once(Node::Rows(*input)).chain(columns).collect()
+                    let early = (!self.early(*rows).is_empty()).then_some(Node::Early(*rows));
+                    early.into_iter().chain([Node::Rows(*input)]).chain(columns).collect()
                 }
                 RowSource::Union(inputs) => inputs.iter().map(|input| Node::Rows(*input)).collect(),
             },
@@ -203,6 +296,14 @@ impl Planner<'_> {
         }
     }
 
+    /// What says which rows the answers of a window are asked for. Its state does not need it.
+    fn asks(&self, node: &Node) -> Vec<Node> {
+        let Node::Window(rows, key) = node else { return Vec::new() };
+        let members = self.groups.get(&(*rows, key.clone())).map(Vec::as_slice).unwrap_or_default();
+        let filters = members.iter().filter_map(|member| self.filters(*rows, *member)).flatten();
+        filters.map(Node::Early).collect()
+    }
+
     /// What windows are filled from, and all that is computed for it. A window is in it only where
     /// another one stands over its answers.
     fn feeding(&self) -> HashSet<Node> {
@@ -227,7 +328,7 @@ impl Planner<'_> {
         if !done.insert(node.clone()) {
             return Ok(());
         }
-        for input in self.reads(node) {
+        for input in self.reads(node).into_iter().chain(self.asks(node)) {
             self.visit(&input, (feeding, done), schedule)?;
         }
         if let Some(step) = self.step(node, schedule)? {
@@ -240,10 +341,17 @@ impl Planner<'_> {
     fn step(&self, node: &Node, schedule: &mut Schedule) -> Result<Option<Step>, EngineError> {
         let queries = self.readers.get(node).cloned().unwrap_or_default();
         Ok(match node {
+            Node::Early(rows) => match &self.graph.row_sets[rows.0].source {
+                RowSource::Filter { input, .. } => {
+                    let part = EarlyPart::new(self.graph, *input, self.early(*rows))?;
+                    Some(Step::Early { rows: *rows, input: *input, part })
+                }
+                _ => None,
+            },
             Node::Rows(rows) => {
                 let predicate = match &self.graph.row_sets[rows.0].source {
                     RowSource::Filter { input, predicate } => {
-                        Some(Predicate::new(self.graph, *input, predicate)?)
+                        Some(Predicate::new(self.graph, *input, predicate, &self.early(*rows))?)
                     }
                     _ => None,
                 };
@@ -272,8 +380,9 @@ impl Planner<'_> {
             filters: Vec::new(),
             outputs: members.clone(),
             readers: Vec::new(),
+            selections: Vec::new(),
         };
-        let mut aggregates = Vec::new();
+        let (mut aggregates, mut asked) = (Vec::new(), Vec::new());
         for member in members {
             let Some(window) = self.window(rows, member) else { continue };
             let own = &window.function.aggregate;
@@ -286,26 +395,31 @@ impl Planner<'_> {
                 filter: window.filter.map(|column| place(&mut step.filters, column)),
                 ..own.clone()
             });
+            asked.push(match self.filters(rows, member) {
+                Some(filters) => Asked::Within(place(&mut step.selections, filters)),
+                None => Asked::Always,
+            });
             step.readers.push(self.readers.get(&Node::Column(rows, member)).cloned().unwrap_or_default());
         }
         let data_type = |column: &ColumnId| -> DataType {
             self.graph.row_sets[rows.0].columns[column.0].data_type.clone()
         };
-        schedule.windows.push(WindowSpec {
+        let spec = WindowSpec {
             keys: step.keys.iter().map(data_type).collect(),
             arguments: step.arguments.iter().map(data_type).collect(),
             filters: step.filters.len(),
             aggregates,
-        });
+        };
+        schedule.windows.push((spec, asked));
         step
     }
 }
 
-/// The position of a column in a list, where it is put if it is not there.
-fn place(columns: &mut Vec<ColumnId>, column: ColumnId) -> usize {
-    columns.iter().position(|known| *known == column).unwrap_or_else(|| {
-        columns.push(column);
-        columns.len() - 1
+/// The position of a thing in a list, where it is put if it is not there.
+fn place<T: PartialEq>(list: &mut Vec<T>, thing: T) -> usize {
+    list.iter().position(|known| *known == thing).unwrap_or_else(|| {
+        list.push(thing);
+        list.len() - 1
     })
 }
 

@@ -15,13 +15,13 @@ use super::frame::Positions;
 use super::intern::Interner;
 use super::measure::{Kind, Measure, Moments, Rows, Selection, Value, number, whole};
 use super::output::Answers;
-use super::plan::{Answer, Cell, Output, Phase, Plan, PlannedMeasure, Position, Side};
+use super::plan::{Answer, Cell, Due, Output, Plan, PlannedMeasure, Position, Side};
 use super::spec::{FrameFunction, WindowError};
 
 /// Everything an answer is read from.
 pub(super) struct Seen<'a, R> {
     pub(super) plan: &'a Plan,
-    pub(super) phase: Phase,
+    pub(super) due: Due,
     pub(super) rows: &'a R,
     pub(super) ranges: &'a [Positions],
     pub(super) carry: Option<&'a Carry>,
@@ -36,7 +36,7 @@ pub(super) struct Target<'a> {
     pub(super) row: usize,
 }
 
-/// Computes the values of a measure over all its frames of the phase, by scanning rows.
+/// Computes the values of a measure over all its frames that are due, by scanning rows.
 pub(super) fn scan<R: Rows>(
     seen: &Seen<'_, R>,
     planned: &PlannedMeasure,
@@ -47,7 +47,7 @@ pub(super) fn scan<R: Rows>(
     let (column, selection) = (&measure.column, &measure.selection);
     match measure.kind {
         Kind::Count if selection.is_all() => {
-            for cell in planned.cells.iter().filter(|cell| cell.phase == seen.phase) {
+            for cell in planned.cells.iter().filter(|cell| seen.due.takes(cell.phase, cell.asks)) {
                 put(seen, measure, cell, Value::Count(seen.ranges[cell.frame].len() as i64), values);
             }
         }
@@ -122,7 +122,7 @@ fn nested<R: Rows, T: Copy>(
 ) {
     let newest = seen.rows.len();
     let (mut shared, mut scanned_from) = (identity, newest);
-    for cell in planned.cells.iter().filter(|cell| cell.phase == seen.phase) {
+    for cell in planned.cells.iter().filter(|cell| seen.due.takes(cell.phase, cell.asks)) {
         let range = seen.ranges[cell.frame];
         let mut own = identity;
         let value = if range.end == newest && range.start <= scanned_from {
@@ -146,7 +146,7 @@ fn scan_distinct<R: Rows>(
     let Kind::Distinct(last) = planned.measure.kind else { return };
     let newest = seen.rows.len();
     let (mut shared, mut scanned_from) = (0, newest);
-    for cell in planned.cells.iter().filter(|cell| cell.phase == seen.phase) {
+    for cell in planned.cells.iter().filter(|cell| seen.due.takes(cell.phase, cell.asks)) {
         let range = seen.ranges[cell.frame];
         let follows = range.end == newest && range.start <= scanned_from && cell.fold.is_none();
         let count = if follows {
@@ -203,10 +203,10 @@ pub(super) fn count_distinct<R: Rows>(
     (known.map_or(0, WordSet::len) + set.len()) as i64
 }
 
-/// Writes the answers of all outputs of the phase.
+/// Writes the answers of all outputs that are due.
 pub(super) fn write<R: Rows>(seen: &Seen<'_, R>, values: &[Value], target: &mut Target<'_>) {
     for (index, output) in seen.plan.outputs.iter().enumerate() {
-        if output.phase != seen.phase {
+        if !seen.due.takes(output.phase, output.asks) {
             continue;
         }
         if let Err(message) = write_one(seen, values, index, output, target) {

@@ -194,7 +194,7 @@ impl Dense {
 pub(super) struct DenseIndexes<'a>(&'a mut [Index]);
 
 impl DenseIndexes<'_> {
-    /// Computes the values of a measure over all its frames of the phase.
+    /// Computes the values of a measure over all its frames that are due.
     pub(super) fn measure(
         &mut self,
         seen: &Seen<'_, Columns>,
@@ -206,7 +206,7 @@ impl DenseIndexes<'_> {
         let measure = &planned.measure;
         let columns = seen.rows;
         for (place, cell) in planned.cells.iter().enumerate() {
-            if cell.phase != seen.phase {
+            if !seen.due.takes(cell.phase, cell.asks) {
                 continue;
             }
             let range = seen.ranges[cell.frame];

@@ -7,7 +7,7 @@
 
 use super::carry::Carry;
 use super::measure::Rows;
-use super::plan::{Phase, Plan, PlannedFrame};
+use super::plan::{Due, Phase, Plan, PlannedFrame};
 use super::rows::{Columns, Guessed};
 use super::spec::Frame;
 
@@ -37,10 +37,10 @@ impl Positions {
     }
 }
 
-/// Sets the ranges of all frames of a phase; for a frame without a start, of what is not folded.
+/// Sets the ranges of all frames that are due; for a frame without a start, of what is not folded.
 pub(super) fn find<R: Rows>(
     plan: &Plan,
-    phase: Phase,
+    due: Due,
     rows: &R,
     current: &Current,
     carry: Option<&Carry>,
@@ -48,7 +48,7 @@ pub(super) fn find<R: Rows>(
 ) {
     ranges.resize(plan.frames.len(), Positions::default());
     for (frame, range) in plan.frames.iter().zip(ranges) {
-        if frame.phase == phase {
+        if due.takes(frame.phase, frame.asks) {
             *range = positions(frame, rows, current, carry);
         }
     }
@@ -57,7 +57,7 @@ pub(super) fn find<R: Rows>(
 /// The same for a key with many rows: each frame is looked for where it was before.
 pub(super) fn find_dense(
     plan: &Plan,
-    phase: Phase,
+    due: Due,
     (columns, guesses): (&Columns, &mut [(usize, usize)]),
     current: &Current,
     carry: Option<&Carry>,
@@ -65,7 +65,7 @@ pub(super) fn find_dense(
 ) {
     ranges.resize(plan.frames.len(), Positions::default());
     for ((frame, range), guess) in plan.frames.iter().zip(ranges).zip(guesses) {
-        if frame.phase != phase {
+        if !due.takes(frame.phase, frame.asks) {
             continue;
         }
         let start = if frame.phase == Phase::Ties { guess.0 } else { usize::MAX };

@@ -44,11 +44,12 @@ mod spec;
 mod tree;
 
 pub use spec::{
-    Aggregate, Frame, FrameFunction, Function, Ties, Usage, WindowError, WindowInput, WindowInputError,
-    WindowOutput, WindowSettings, WindowSpec, WindowSpecError,
+    Aggregate, Asked, Frame, FrameFunction, Function, Ties, Usage, WindowError, WindowInput,
+    WindowInputError, WindowOutput, WindowSettings, WindowSpec, WindowSpecError,
 };
 
 use arrow::array::Array;
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::DataType;
 use rayon::prelude::*;
 
@@ -61,6 +62,7 @@ use shard::{Batch, Shard, ShardAnswers};
 pub struct WindowState {
     spec: WindowSpec,
     settings: WindowSettings,
+    asked: Vec<Asked>,
     plan: Plan,
     reader: KeyReader,
     shards: Vec<Shard>,
@@ -71,15 +73,58 @@ pub struct WindowState {
 impl WindowState {
     /// An empty state, or the reason why the spec can't be kept.
     pub fn new(spec: WindowSpec, settings: WindowSettings) -> Result<Self, WindowSpecError> {
-        let plan = Plan::new(&spec)?;
+        Self::selective(spec, settings, Vec::new())
+    }
+
+    /// The same, with what each aggregate is asked for when selections come with a batch; those past the
+    /// end of `asked` are answered for every row.
+    pub fn selective(
+        spec: WindowSpec,
+        settings: WindowSettings,
+        asked: Vec<Asked>,
+    ) -> Result<Self, WindowSpecError> {
+        let plan = Plan::new(&spec, &asked)?;
         let reader = KeyReader::new(&spec.keys)?;
         let shards = (0..settings.shards.max(1)).map(|_| Shard::new()).collect();
-        Ok(Self { spec, settings, plan, reader, shards, watermark: i64::MIN })
+        Ok(Self { spec, settings, asked, plan, reader, shards, watermark: i64::MIN })
+    }
+
+    /// An empty state of the same kind.
+    pub fn emptied(&self) -> Result<Self, WindowSpecError> {
+        Self::selective(self.spec.clone(), self.settings.clone(), self.asked.clone())
     }
 
     /// Adds a batch of rows and answers each of them.
     pub fn process(&mut self, input: &WindowInput<'_>) -> Result<WindowOutput, WindowInputError> {
-        let parts = self.run(input, Shard::process)?;
+        self.answer(input, None)
+    }
+
+    /// Adds a batch of rows and answers each aggregate for the rows that it is asked for; its other answers
+    /// are null. A selection has one bit a row of the batch; one that is not there has no row.
+    pub fn process_selected(
+        &mut self,
+        input: &WindowInput<'_>,
+        selections: &[BooleanBuffer],
+    ) -> Result<WindowOutput, WindowInputError> {
+        let rows = input.times.len();
+        let mut asked = vec![plan::ALWAYS; rows];
+        for (index, selection) in selections.iter().enumerate() {
+            if selection.len() != rows {
+                let message = format!("a selection of {} rows for {rows}", selection.len());
+                return Err(WindowInputError::Shape(message));
+            }
+            let bit = plan::ask_bit(Asked::Within(index));
+            selection.set_indices().for_each(|row| asked[row] |= bit);
+        }
+        self.answer(input, Some(&asked))
+    }
+
+    fn answer(
+        &mut self,
+        input: &WindowInput<'_>,
+        asked: Option<&[u64]>,
+    ) -> Result<WindowOutput, WindowInputError> {
+        let parts = self.run(input, asked, Shard::process)?;
         let answers = united(&self.plan, parts, input.times.len());
         let columns: Result<Vec<_>, _> = answers.columns.into_iter().map(output::Answers::finish).collect();
         let columns = columns.map_err(|error| WindowInputError::Arrow(error.to_string()))?;
@@ -91,13 +136,14 @@ impl WindowState {
     /// Adds a batch of rows and answers none of them: the state is afterwards what [`Self::process`] would
     /// have left, for a part of the work.
     pub fn absorb(&mut self, input: &WindowInput<'_>) -> Result<(), WindowInputError> {
-        self.run(input, Shard::absorb).map(drop)
+        self.run(input, None, Shard::absorb).map(drop)
     }
 
     /// Has every shard work on its rows of a batch.
     fn run<T: Send>(
         &mut self,
         input: &WindowInput<'_>,
+        asked: Option<&[u64]>,
         work: fn(&mut Shard, &Batch<'_>, &[u32]) -> Result<T, WindowInputError>,
     ) -> Result<Vec<Part<T>>, WindowInputError> {
         self.check(input)?;
@@ -111,6 +157,7 @@ impl WindowState {
             keys: &keys,
             hashes: &hashes,
             watermarks: &watermarks,
+            asked,
         };
         let parts = each_shard(&mut self.shards, &batch, work)?;
         self.watermark = watermarks.last().copied().unwrap_or(self.watermark);

@@ -12,7 +12,10 @@ use super::check::{Checked, frame_of};
 use super::column::{Column, Encoding, Flag, Layout, encoding, scale};
 use super::measure::{Kind, Measure, Selection};
 use super::output::Constant;
-use super::spec::{Aggregate, Frame, FrameFunction, Function, WindowSpec, WindowSpecError};
+use super::spec::{Aggregate, Asked, Frame, FrameFunction, Function, WindowSpec, WindowSpecError};
+
+/// The bit of what is answered for every row.
+pub(super) const ALWAYS: u64 = 1;
 
 /// Everything about a state that its shards share.
 #[derive(Debug, Default)]
@@ -30,11 +33,36 @@ pub(super) struct Plan {
     pub(super) distincts: Vec<usize>,
 }
 
+/// What of a plan is answered now: one phase, and what the row is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    pub(super) phase: Phase,
+    /// Bits of the selections that the row is in.
+    pub(super) asked: u64,
+}
+
+impl Due {
+    #[inline]
+    pub(super) fn takes(self, phase: Phase, asks: u64) -> bool {
+        self.phase == phase && self.asked & asks != 0
+    }
+}
+
+/// The bit of a selection; those past the last bit are answered for every row.
+pub(super) fn ask_bit(asked: Asked) -> u64 {
+    match asked {
+        Asked::Within(selection) if selection < 63 => 2 << selection,
+        _ => ALWAYS,
+    }
+}
+
 /// A measure and the frames it is asked over.
 #[derive(Debug)]
 pub(super) struct PlannedMeasure {
     pub(super) measure: Measure,
     pub(super) cells: Vec<Cell>,
+    /// Bits of all that is made from it.
+    pub(super) asks: u64,
 }
 
 /// One measure over one frame.
@@ -44,6 +72,8 @@ pub(super) struct Cell {
     pub(super) value: usize,
     pub(super) frame: usize,
     pub(super) phase: Phase,
+    /// Bits of all answers that are made from it.
+    pub(super) asks: u64,
     /// Index into the folded values of the frame, where it has no start.
     pub(super) fold: Option<usize>,
 }
@@ -61,6 +91,8 @@ pub(super) enum Phase {
 pub(super) struct PlannedFrame {
     pub(super) frame: Frame,
     pub(super) phase: Phase,
+    /// Bits of all answers over it.
+    pub(super) asks: u64,
     /// Index among the folds of a key, for a frame without a start.
     pub(super) fold: Option<usize>,
     /// Measures folded, by index into `measures`.
@@ -106,6 +138,7 @@ pub(super) struct Retention {
 pub(super) struct Output {
     pub(super) data_type: DataType,
     pub(super) phase: Phase,
+    pub(super) asks: u64,
     pub(super) answer: Answer,
 }
 
@@ -167,8 +200,9 @@ pub(super) struct Position {
 }
 
 impl Plan {
-    pub(super) fn new(spec: &WindowSpec) -> Result<Self, WindowSpecError> {
-        let mut planner = Planner { spec, plan: Self::default(), next_flag: 0 };
+    /// A plan for a spec; aggregates past the end of `asked` are answered for every row.
+    pub(super) fn new(spec: &WindowSpec, asked: &[Asked]) -> Result<Self, WindowSpecError> {
+        let mut planner = Planner { spec, plan: Self::default(), next_flag: 0, asks: ALWAYS };
         planner.plan.retention.time = Some(0);
         for source in 0..spec.arguments.len() {
             let encoding = encoding(&spec.arguments[source])?;
@@ -176,6 +210,7 @@ impl Plan {
         }
         planner.plan.layout.filters = (0..spec.filters).map(|_| planner.take_flag()).collect();
         for (index, aggregate) in spec.aggregates.iter().enumerate() {
+            planner.asks = ask_bit(asked.get(index).copied().unwrap_or_default());
             let output = planner.output(index, aggregate)?;
             planner.plan.outputs.push(output);
         }
@@ -205,6 +240,8 @@ struct Planner<'a> {
     spec: &'a WindowSpec,
     plan: Plan,
     next_flag: usize,
+    /// Bit of the aggregate that is being planned.
+    asks: u64,
 }
 
 impl Planner<'_> {
@@ -243,6 +280,7 @@ impl Planner<'_> {
 
     fn frame(&mut self, frame: Frame) -> usize {
         if let Some(found) = self.plan.frames.iter().position(|planned| planned.frame == frame) {
+            self.plan.frames[found].asks |= self.asks;
             return found;
         }
         let phase = if matches!(frame, Frame::Rows { .. }) { Phase::Insertion } else { Phase::Ties };
@@ -256,7 +294,8 @@ impl Planner<'_> {
             }
             Frame::Rows { start, end } => retention.rows = retention.rows.max(start.unwrap_or(end)),
         }
-        let planned = PlannedFrame { frame, phase, fold, folded: Vec::new(), edges: Vec::new() };
+        let asks = self.asks;
+        let planned = PlannedFrame { frame, phase, asks, fold, folded: Vec::new(), edges: Vec::new() };
         self.plan.frames.push(planned);
         self.plan.frames.len() - 1
     }
@@ -274,15 +313,17 @@ impl Planner<'_> {
             None => {
                 let plain = kind != Kind::Count && *selection == Selection::new([column.valid]);
                 let measure = Measure { kind, column, selection: selection.clone(), plain };
-                measures.push(PlannedMeasure { measure, cells: Vec::new() });
+                measures.push(PlannedMeasure { measure, cells: Vec::new(), asks: 0 });
                 if matches!(kind, Kind::Distinct(_)) {
                     self.plan.distincts.push(measures.len() - 1);
                 }
                 measures.len() - 1
             }
         };
+        measures[index].asks |= self.asks;
         let cells = &mut measures[index].cells;
-        if let Some(cell) = cells.iter().find(|cell| cell.frame == frame) {
+        if let Some(cell) = cells.iter_mut().find(|cell| cell.frame == frame) {
+            cell.asks |= self.asks;
             return cell.value;
         }
         let value = self.plan.cells;
@@ -292,7 +333,7 @@ impl Planner<'_> {
         if fold.is_some() {
             planned.folded.push(index);
         }
-        cells.push(Cell { value, frame, phase: planned.phase, fold });
+        cells.push(Cell { value, frame, phase: planned.phase, asks: self.asks, fold });
         value
     }
 
@@ -303,7 +344,7 @@ impl Planner<'_> {
             Frame::Rows { .. } => Phase::Insertion,
             Frame::Range { .. } => Phase::Ties,
         };
-        Ok(Output { data_type: aggregate.output.clone(), phase, answer })
+        Ok(Output { data_type: aggregate.output.clone(), phase, asks: self.asks, answer })
     }
 
     fn answer(&mut self, checked: &Checked<'_>) -> Result<Answer, WindowSpecError> {

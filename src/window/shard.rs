@@ -13,7 +13,7 @@ use super::intern::{HASHER, Interner};
 use super::key::{KeyTable, Keys};
 use super::measure::Value;
 use super::output::Answers;
-use super::plan::{Answer, Phase, Plan};
+use super::plan::{Answer, Due, Phase, Plan};
 use super::spec::{Ties, Usage, WindowError, WindowInput, WindowInputError, WindowSettings};
 
 /// Rows whose memory is asked for together, before the first of them is worked on.
@@ -49,6 +49,8 @@ pub(super) struct Batch<'a> {
     pub(super) hashes: &'a [u64],
     /// Non-decreasing; equal for rows that are answered together.
     pub(super) watermarks: &'a [i64],
+    /// What each row is asked for, as bits of the plan; none where every row is asked for everything.
+    pub(super) asked: Option<&'a [u64]>,
 }
 
 /// Answers to the rows of one shard, in the order of those rows.
@@ -222,6 +224,10 @@ impl Shard {
     ) {
         let plan = batch.plan;
         let row = rows[index] as usize;
+        let due = Due { phase, asked: batch.asked.map_or(u64::MAX, |asked| asked[row]) };
+        if !plan.outputs.iter().any(|output| due.takes(output.phase, output.asks)) {
+            return;
+        }
         let current = Current { time: batch.input.times[row], watermark: batch.watermarks[row], position };
         let History { buffer, carry, .. } = &mut self.histories[self.slots[index] as usize];
         let Scratch { ranges, values, set, .. } = &mut self.scratch;
@@ -231,19 +237,21 @@ impl Shard {
         match buffer {
             Buffer::Small(small) => {
                 let rows = &small.rows(&plan.layout);
-                frame::find(plan, phase, rows, &current, all, ranges);
-                let seen = Seen { plan, phase, rows, ranges, carry, interner };
-                for measure in &plan.measures {
+                frame::find(plan, due, rows, &current, all, ranges);
+                let seen = Seen { plan, due, rows, ranges, carry, interner };
+                for measure in plan.measures.iter().filter(|measure| measure.asks & due.asked != 0) {
                     scan(&seen, measure, values, set);
                 }
                 write(&seen, values, &mut target);
             }
             Buffer::Dense(dense) => {
                 let (rows, mut indexes, guesses) = dense.parts();
-                frame::find_dense(plan, phase, (rows, guesses), &current, all, ranges);
-                let seen = Seen { plan, phase, rows, ranges, carry, interner };
-                for at in 0..plan.measures.len() {
-                    indexes.measure(&seen, at, values, set);
+                frame::find_dense(plan, due, (rows, guesses), &current, all, ranges);
+                let seen = Seen { plan, due, rows, ranges, carry, interner };
+                for (at, measure) in plan.measures.iter().enumerate() {
+                    if measure.asks & due.asked != 0 {
+                        indexes.measure(&seen, at, values, set);
+                    }
                 }
                 write(&seen, values, &mut target);
             }

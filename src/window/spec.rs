@@ -123,6 +123,16 @@ pub enum Frame {
     },
 }
 
+/// For which rows of a batch an aggregate is answered; the state is the same either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Asked {
+    /// For all.
+    #[default]
+    Always,
+    /// For those in a selection, by its index among those that come with the batch; the others are null.
+    Within(usize),
+}
+
 /// How a state is run; none of it changes an answer but `idle`.
 #[derive(Clone, Debug)]
 pub struct WindowSettings {
