@@ -217,7 +217,10 @@ fn what_is_asked_for_some_rows_only_is_answered_there_as_everywhere() {
             (0..count).map(|_| case.rows.iter().map(|_| rng.random_bool(share)).collect()).collect();
         let (all, all_errors) = run(&case, &batch_of, shards);
         let settings = WindowSettings { shards, parallel_rows_min: 8, idle: case.idle, ..Default::default() };
-        let mut state = WindowState::selective(case.spec.clone(), settings, asked.clone()).unwrap();
+        let never_null = (0..case.spec.arguments.len())
+            .map(|argument| case.rows.iter().all(|row| row.arguments[argument].is_some()));
+        let hints = Hints { asked: asked.clone(), never_null: never_null.collect() };
+        let mut state = WindowState::with_hints(case.spec.clone(), settings, hints).unwrap();
         let wanted = |row: usize, aggregate: usize| match asked[aggregate] {
             Asked::Always => true,
             Asked::Within(selection) => selections[selection][row],

@@ -127,7 +127,7 @@ impl Engine {
         let states = schedule
             .windows
             .into_iter()
-            .map(|(spec, asked)| WindowState::selective(spec, settings.clone(), asked))
+            .map(|(spec, hints)| WindowState::with_hints(spec, settings.clone(), hints))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             graph,

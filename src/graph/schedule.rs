@@ -14,7 +14,7 @@ use super::predicate::{EarlyPart, Predicate, early_conjuncts};
 use crate::sql::{
     ColumnId, Definition, RowSetId, RowSource, RuleGraph, WindowColumn, WindowKey, columns_read,
 };
-use crate::window::{Aggregate, Asked, WindowSpec};
+use crate::window::{Aggregate, Asked, Hints, WindowSpec};
 
 /// One part of the graph to compute.
 #[derive(Debug)]
@@ -100,8 +100,8 @@ pub(super) struct Schedule {
     pub steps: Vec<Step>,
     /// For each step, whether some window reads what it makes, directly or through other steps.
     pub feeds: Vec<bool>,
-    /// Of each state, what it keeps and which rows its answers are asked for.
-    pub windows: Vec<(WindowSpec, Vec<Asked>)>,
+    /// Of each state, what it keeps and what is known of its use.
+    pub windows: Vec<(WindowSpec, Hints)>,
     pub queries: Vec<CompiledQuery>,
 }
 
@@ -194,6 +194,22 @@ impl<'a> Planner<'a> {
                 columns_read(expression).into_iter().all(|read| self.is_known_early(rows, read))
             }
             Definition::Stream(_) | Definition::Inherited(_) | Definition::United(_) => true,
+        }
+    }
+
+    /// Whether a column comes from the stream as one that no row goes without. What is computed may fail,
+    /// and is null then.
+    fn is_never_null(&self, rows: RowSetId, column: ColumnId) -> bool {
+        let row_set = &self.graph.row_sets[rows.0];
+        match (self.definition(rows, column), &row_set.source) {
+            (Definition::Stream(_), _) => !row_set.columns[column.0].nullable,
+            (Definition::Inherited(parent), RowSource::Filter { input, .. }) => {
+                self.is_never_null(*input, *parent)
+            }
+            (Definition::United(parts), RowSource::Union(inputs)) => {
+                inputs.iter().zip(parts).all(|(input, part)| self.is_never_null(*input, *part))
+            }
+            _ => false,
         }
     }
 
@@ -410,7 +426,8 @@ impl<'a> Planner<'a> {
             filters: step.filters.len(),
             aggregates,
         };
-        schedule.windows.push((spec, asked));
+        let never_null = step.arguments.iter().map(|column| self.is_never_null(rows, *column)).collect();
+        schedule.windows.push((spec, Hints { asked, never_null }));
         step
     }
 }

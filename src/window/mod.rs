@@ -44,7 +44,7 @@ mod spec;
 mod tree;
 
 pub use spec::{
-    Aggregate, Asked, Frame, FrameFunction, Function, Ties, Usage, WindowError, WindowInput,
+    Aggregate, Asked, Frame, FrameFunction, Function, Hints, Ties, Usage, WindowError, WindowInput,
     WindowInputError, WindowOutput, WindowSettings, WindowSpec, WindowSpecError,
 };
 
@@ -62,7 +62,7 @@ use shard::{Batch, Shard, ShardAnswers};
 pub struct WindowState {
     spec: WindowSpec,
     settings: WindowSettings,
-    asked: Vec<Asked>,
+    hints: Hints,
     plan: Plan,
     reader: KeyReader,
     shards: Vec<Shard>,
@@ -73,25 +73,24 @@ pub struct WindowState {
 impl WindowState {
     /// An empty state, or the reason why the spec can't be kept.
     pub fn new(spec: WindowSpec, settings: WindowSettings) -> Result<Self, WindowSpecError> {
-        Self::selective(spec, settings, Vec::new())
+        Self::with_hints(spec, settings, Hints::default())
     }
 
-    /// The same, with what each aggregate is asked for when selections come with a batch; those past the
-    /// end of `asked` are answered for every row.
-    pub fn selective(
+    /// The same, with what is known of how it will be used.
+    pub fn with_hints(
         spec: WindowSpec,
         settings: WindowSettings,
-        asked: Vec<Asked>,
+        hints: Hints,
     ) -> Result<Self, WindowSpecError> {
-        let plan = Plan::new(&spec, &asked)?;
+        let plan = Plan::new(&spec, &hints)?;
         let reader = KeyReader::new(&spec.keys)?;
         let shards = (0..settings.shards.max(1)).map(|_| Shard::new()).collect();
-        Ok(Self { spec, settings, asked, plan, reader, shards, watermark: i64::MIN })
+        Ok(Self { spec, settings, hints, plan, reader, shards, watermark: i64::MIN })
     }
 
     /// An empty state of the same kind.
     pub fn emptied(&self) -> Result<Self, WindowSpecError> {
-        Self::selective(self.spec.clone(), self.settings.clone(), self.asked.clone())
+        Self::with_hints(self.spec.clone(), self.settings.clone(), self.hints.clone())
     }
 
     /// Adds a batch of rows and answers each of them.
@@ -188,6 +187,13 @@ impl WindowState {
         };
         check_columns("key", &self.spec.keys, &columns(input.keys), rows)?;
         check_columns("argument", &self.spec.arguments, &columns(input.arguments), rows)?;
+        for (index, (argument, never_null)) in input.arguments.iter().zip(&self.hints.never_null).enumerate()
+        {
+            if *never_null && argument.null_count() > 0 {
+                let message = format!("argument column {index} has a null where none can be");
+                return Err(WindowInputError::Shape(message));
+            }
+        }
         let given: Vec<_> = given.iter().map(|column| (column.data_type().clone(), column.len())).collect();
         check_columns("filter", &filters, &given, rows)?;
         if input.watermarks.len() == rows {

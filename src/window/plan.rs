@@ -12,7 +12,7 @@ use super::check::{Checked, frame_of};
 use super::column::{Column, Encoding, Flag, Layout, encoding, scale};
 use super::measure::{Kind, Measure, Selection};
 use super::output::Constant;
-use super::spec::{Aggregate, Asked, Frame, FrameFunction, Function, WindowSpec, WindowSpecError};
+use super::spec::{Aggregate, Asked, Frame, FrameFunction, Function, Hints, WindowSpec, WindowSpecError};
 
 /// The bit of what is answered for every row.
 pub(super) const ALWAYS: u64 = 1;
@@ -200,9 +200,8 @@ pub(super) struct Position {
 }
 
 impl Plan {
-    /// A plan for a spec; aggregates past the end of `asked` are answered for every row.
-    pub(super) fn new(spec: &WindowSpec, asked: &[Asked]) -> Result<Self, WindowSpecError> {
-        let mut planner = Planner { spec, plan: Self::default(), next_flag: 0, asks: ALWAYS };
+    pub(super) fn new(spec: &WindowSpec, hints: &Hints) -> Result<Self, WindowSpecError> {
+        let mut planner = Planner { spec, hints, plan: Self::default(), next_flag: 0, asks: ALWAYS };
         planner.plan.retention.time = Some(0);
         for source in 0..spec.arguments.len() {
             let encoding = encoding(&spec.arguments[source])?;
@@ -210,7 +209,7 @@ impl Plan {
         }
         planner.plan.layout.filters = (0..spec.filters).map(|_| planner.take_flag()).collect();
         for (index, aggregate) in spec.aggregates.iter().enumerate() {
-            planner.asks = ask_bit(asked.get(index).copied().unwrap_or_default());
+            planner.asks = ask_bit(hints.asked.get(index).copied().unwrap_or_default());
             let output = planner.output(index, aggregate)?;
             planner.plan.outputs.push(output);
         }
@@ -238,6 +237,7 @@ impl Plan {
 
 struct Planner<'a> {
     spec: &'a WindowSpec,
+    hints: &'a Hints,
     plan: Plan,
     next_flag: usize,
     /// Bit of the aggregate that is being planned.
@@ -278,6 +278,12 @@ impl Planner<'_> {
         }
     }
 
+    /// The flag that a column's rows without a null have; none where all rows have it.
+    fn null_flag(&self, column: &Column) -> Option<Flag> {
+        let never = self.hints.never_null.get(column.source).copied().unwrap_or_default();
+        (!never).then_some(column.valid)
+    }
+
     fn frame(&mut self, frame: Frame) -> usize {
         if let Some(found) = self.plan.frames.iter().position(|planned| planned.frame == frame) {
             self.plan.frames[found].asks |= self.asks;
@@ -311,7 +317,8 @@ impl Planner<'_> {
         let index = match measures.iter().position(same) {
             Some(found) => found,
             None => {
-                let plain = kind != Kind::Count && *selection == Selection::new([column.valid]);
+                let plain = kind != Kind::Count
+                    && (selection.is_all() || *selection == Selection::new([column.valid]));
                 let measure = Measure { kind, column, selection: selection.clone(), plain };
                 measures.push(PlannedMeasure { measure, cells: Vec::new(), asks: 0 });
                 if matches!(kind, Kind::Distinct(_)) {
@@ -356,7 +363,8 @@ impl Planner<'_> {
         let any = Column { source: 0, word: 0, valid: Flag::default(), encoding: Encoding::Signed, scale: 0 };
         let column = checked.columns.first().copied().unwrap_or(any);
         let filter = checked.filter;
-        let valid = Selection::new(checked.columns.iter().map(|column| column.valid).chain(filter));
+        let nullable = checked.columns.iter().filter_map(|column| self.null_flag(column));
+        let valid = Selection::new(nullable.chain(filter));
         let count = |planner: &mut Self| planner.value(Kind::Count, any, &valid, frame);
         Ok(match function {
             Function::Count => Answer::Count { value: count(self) },
@@ -421,7 +429,8 @@ impl Planner<'_> {
             Function::FirstValue { ignore_nulls } => (Side::Start, 0, *ignore_nulls),
             _ => (Side::Start, 0, false),
         };
-        let selection = Selection::new(filter.into_iter().chain(ignore_nulls.then_some(column.valid)));
+        let not_null = if ignore_nulls { self.null_flag(&column) } else { None };
+        let selection = Selection::new(filter.into_iter().chain(not_null));
         let planned = &mut self.plan.frames[frame];
         let edge = planned.fold.map(|_| {
             let edge =

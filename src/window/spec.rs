@@ -133,6 +133,15 @@ pub enum Asked {
     Within(usize),
 }
 
+/// What is known of how a state is used, which saves work and changes no answer that is read.
+#[derive(Clone, Debug, Default)]
+pub struct Hints {
+    /// What each aggregate is asked for; those past the end are answered for every row.
+    pub asked: Vec<Asked>,
+    /// Whether each argument column is free of nulls in every batch; those past the end may have some.
+    pub never_null: Vec<bool>,
+}
+
 /// How a state is run; none of it changes an answer but `idle`.
 #[derive(Clone, Debug)]
 pub struct WindowSettings {
