@@ -45,7 +45,7 @@ pub(super) enum Passed {
 }
 
 /// The conjuncts of a predicate that read only columns which are known early.
-pub(super) fn early_conjuncts<'a>(predicate: &'a Expr, known: impl Fn(ColumnId) -> bool) -> Vec<&'a Expr> {
+pub(super) fn early_conjuncts(predicate: &Expr, known: impl Fn(ColumnId) -> bool) -> Vec<&Expr> {
     let early = |part: &&Expr| columns_read(part).into_iter().all(&known);
     split_conjunction(predicate).into_iter().filter(early).collect()
 }
