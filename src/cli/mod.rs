@@ -9,6 +9,7 @@ mod explain;
 mod failure;
 mod feed;
 mod generate;
+mod history;
 mod job;
 mod replay;
 mod run;
@@ -42,6 +43,7 @@ enum Verb {
     Explain(explain::Arguments),
     Replay(replay::Arguments),
     Generate(generate::Arguments),
+    History(history::Arguments),
     Completions(Completions),
 }
 
@@ -69,6 +71,7 @@ pub fn main() -> Exit {
         Verb::Replay(arguments) => replay::run(&arguments),
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Generate(arguments) => generate::run(&arguments),
+        Verb::History(arguments) => history::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Completions(arguments) => {
             clap_complete::generate(arguments.shell, &mut Cli::command(), "tollgate", &mut std::io::stdout());
