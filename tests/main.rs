@@ -4,9 +4,11 @@
 
 mod architecture;
 mod bad_input;
+mod broker;
 mod deployment;
 mod differential;
 mod kafka_embedded;
+mod kafka_real;
 mod readme;
 mod rule_checks;
 mod rule_files;

@@ -17,7 +17,8 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 
-use super::{ConsumerSettings, KafkaSettings, Side, SourceError, words};
+use super::contact::{Complaint, ask};
+use super::{ConsumerSettings, KafkaSettings, Side, SourceError};
 
 /// How long a question to the brokers may take.
 pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(30);
@@ -35,6 +36,7 @@ pub(super) enum Report {
 pub(super) struct Reporter {
     reports: Mutex<VecDeque<Report>>,
     detail: Mutex<Option<String>>,
+    complaint: Mutex<Option<Complaint>>,
     closing: AtomicBool,
 }
 
@@ -48,6 +50,18 @@ impl Reporter {
     pub(super) fn detail(&self) -> Option<String> {
         open(&self.detail).take()
     }
+
+    fn note(&self, complaint: Complaint) {
+        let mut kept = open(&self.complaint);
+        if kept.as_ref().is_none_or(|kept| complaint.outweighs(kept)) {
+            *kept = Some(complaint);
+        }
+    }
+
+    /// What the library said of its connections since this was last asked: the one that says most.
+    pub(super) fn complaint(&self) -> Option<Complaint> {
+        open(&self.complaint).take()
+    }
 }
 
 fn open<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -56,11 +70,15 @@ fn open<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl ClientContext for Reporter {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if let Some(complaint) = Complaint::of_log(facility, message) {
+            self.note(complaint);
+        }
         log_line(level, facility, message);
     }
 
-    fn error(&self, _: KafkaError, reason: &str) {
+    fn error(&self, error: KafkaError, reason: &str) {
         *open(&self.detail) = Some(reason.to_owned());
+        self.note(Complaint::new(&error, reason));
     }
 }
 
@@ -144,7 +162,7 @@ pub(super) fn subscribe(settings: &ConsumerSettings) -> Result<Subscribed, Sourc
     let consumer = Subscribed(consumer);
     let topics: Vec<&str> = settings.topics.keys().map(String::as_str).collect();
     for topic in &topics {
-        check_topic(&consumer, topic, &settings.kafka.brokers)?;
+        partitions_of(&consumer, topic, &settings.kafka.brokers)?;
     }
     consumer
         .subscribe(&topics)
@@ -152,45 +170,37 @@ pub(super) fn subscribe(settings: &ConsumerSettings) -> Result<Subscribed, Sourc
     Ok(consumer)
 }
 
-/// A topic that does not exist would be waited for in silence.
-fn check_topic(
+/// How many partitions a topic has; one that does not exist would be waited for in silence.
+pub(super) fn partitions_of(
     consumer: &BaseConsumer<Reporter>,
     topic: &str,
     brokers: &[String],
-) -> Result<(), SourceError> {
-    let reason = match consumer.fetch_metadata(Some(topic), ANSWER_WAIT) {
-        Err(error) => format!(
-            "{}; no answer from {} within {} seconds: check `kafka.brokers`, the network, and the security properties",
-            words(&error),
-            brokers.join(", "),
-            ANSWER_WAIT.as_secs()
-        ),
-        Ok(metadata) => {
-            let found = metadata.topics().iter().find(|found| found.name() == topic);
-            let reason = match found.map(|found| (found.error(), found.partitions().len())) {
-                Some((None, 1..)) => return Ok(()),
-                Some((Some(code), _)) => RDKafkaErrorCode::from(code).to_string(),
-                _ => "it does not exist".to_owned(),
-            };
-            format!("{reason}; create the topic, or correct `topics` of the stream")
+) -> Result<usize, SourceError> {
+    let attempt = format!("asking the brokers for topic `{topic}`");
+    let metadata = ask(consumer, brokers, &attempt, |wait| consumer.fetch_metadata(Some(topic), wait))?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic);
+    let reason = match found.map(|found| (found.error(), found.partitions().len())) {
+        Some((None, partitions @ 1..)) => return Ok(partitions),
+        Some((Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), _)) => {
+            "this user may not see it; allow the job's user to read and describe the topic".to_owned()
         }
+        Some((Some(code), _)) => format!("{}; {CREATE}", RDKafkaErrorCode::from(code)),
+        _ => format!("it does not exist; {CREATE}"),
     };
-    Err(SourceError::Client {
-        attempt: format!("asking the brokers for topic `{topic}`"),
-        reason,
-        retry: false,
-    })
+    Err(SourceError::Client { attempt, reason, retry: false })
 }
+
+const CREATE: &str = "create the topic, or correct `topics` of the stream";
 
 /// See [`super::cluster_id`].
 pub(super) fn cluster_id(settings: &KafkaSettings) -> Result<Option<String>, SourceError> {
     let config =
         settings.client_config(Side::Consumer, "tollgate", &[("group.id", "tollgate-cluster-id")])?;
-    let consumer: BaseConsumer =
-        config.create().map_err(|error| SourceError::stop("making a Kafka client", &error))?;
+    let consumer: BaseConsumer<Reporter> = config
+        .create_with_context(Reporter::default())
+        .map_err(|error| SourceError::stop("making a Kafka client", &error))?;
     // The library asks for the id with the first metadata it fetches.
-    consumer
-        .fetch_metadata(None, ANSWER_WAIT)
-        .map_err(|error| SourceError::stop("asking the brokers for their cluster", &error))?;
+    let attempt = "asking the brokers for their cluster";
+    ask(&consumer, &settings.brokers, attempt, |wait| consumer.fetch_metadata(None, wait))?;
     Ok(consumer.client().fetch_cluster_id(ANSWER_WAIT))
 }

@@ -13,6 +13,7 @@
 
 mod batch;
 mod consumer;
+mod contact;
 mod error;
 mod positions;
 mod properties;
@@ -132,7 +133,7 @@ impl ConsumerSettings {
 
 /// The id that the brokers give their cluster; none where they give none.
 ///
-/// Fails where no broker answers within 30 seconds.
+/// Fails where no broker answers within 30 seconds, and sooner where credentials or certificates are refused.
 pub fn cluster_id(settings: &KafkaSettings) -> Result<Option<String>, SourceError> {
     consumer::cluster_id(settings)
 }

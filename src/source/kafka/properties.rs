@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 
 use super::SourceError;
@@ -155,6 +155,9 @@ impl KafkaSettings {
             return Err(fault);
         }
         let mut config = ClientConfig::new();
+        // Without a level of its own the library's log would end with the making of the client, whatever `debug` says.
+        let debug = self.properties.contains_key("debug");
+        config.set_log_level(if debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
         config.set("client.id", client_id);
         let (defaults, guarded): (_, &[_]) = match side {
             Side::Consumer => (CONSUMER_DEFAULTS, &CONSUMER_GUARDED),
@@ -180,7 +183,6 @@ const SHARED_DEFAULTS: &[(&str, &str)] = &[
     ("socket.nagle.disable", "true"),
     ("socket.keepalive.enable", "true"),
     ("reconnect.backoff.max.ms", "2000"),
-    ("log.connection.close", "false"),
 ];
 
 /// - `fetch.wait.max.ms`: an idle fetch is held by the broker so long; the embedded broker sleeps it in full.
