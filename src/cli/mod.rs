@@ -4,6 +4,7 @@
 //! standard output, and what it says to people goes to standard error.
 
 mod check;
+mod dead_letters;
 mod demo;
 mod explain;
 mod failure;
@@ -44,6 +45,7 @@ enum Verb {
     Replay(replay::Arguments),
     Generate(generate::Arguments),
     History(history::Arguments),
+    DeadLetters(dead_letters::Arguments),
     Completions(Completions),
 }
 
@@ -73,6 +75,7 @@ pub fn main() -> Exit {
         Verb::Generate(arguments) => generate::run(&arguments),
         Verb::History(arguments) => history::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
+        Verb::DeadLetters(arguments) => dead_letters::run(&arguments),
         Verb::Completions(arguments) => {
             clap_complete::generate(arguments.shell, &mut Cli::command(), "tollgate", &mut std::io::stdout());
             Ok(Exit::Fine)

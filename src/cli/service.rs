@@ -254,7 +254,7 @@ pub(super) fn job_failure(error: &JobError) -> Failure {
     Failure { exit, message: error.to_string() }
 }
 
-fn source_failure(error: &SourceError) -> Failure {
+pub(super) fn source_failure(error: &SourceError) -> Failure {
     let exit = match error {
         SourceError::Refused { .. } | SourceError::Property { .. } => Exit::Usage,
         SourceError::PositionGone { .. } => Exit::Refused,
@@ -263,7 +263,7 @@ fn source_failure(error: &SourceError) -> Failure {
     Failure { exit, message: error.to_string() }
 }
 
-fn kafka_settings(settings: &Settings) -> KafkaSettings {
+pub(super) fn kafka_settings(settings: &Settings) -> KafkaSettings {
     let properties =
         settings.kafka.properties.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned()));
     KafkaSettings { brokers: settings.kafka.brokers.clone(), properties: properties.collect() }

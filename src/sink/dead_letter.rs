@@ -19,13 +19,13 @@ pub enum Masking {
     Mask,
 }
 
-const TOPIC: &str = "tollgate-topic";
-const PARTITION: &str = "tollgate-partition";
-const OFFSET: &str = "tollgate-offset";
-const TIMESTAMP: &str = "tollgate-timestamp";
-const STAGE: &str = "tollgate-stage";
-const REASON: &str = "tollgate-reason";
-const RULE: &str = "tollgate-rule";
+pub(crate) const TOPIC: &str = "tollgate-topic";
+pub(crate) const PARTITION: &str = "tollgate-partition";
+pub(crate) const OFFSET: &str = "tollgate-offset";
+pub(crate) const TIMESTAMP: &str = "tollgate-timestamp";
+pub(crate) const STAGE: &str = "tollgate-stage";
+pub(crate) const REASON: &str = "tollgate-reason";
+pub(crate) const RULE: &str = "tollgate-rule";
 
 /// The message that carries a dead letter.
 pub fn dead_letter_message(letter: &DeadLetter, mask: Masking) -> OutMessage {
@@ -123,7 +123,7 @@ fn stage(stage: Stage) -> &'static str {
 }
 
 /// Base64 of RFC 4648 section 4, padded.
-fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {

@@ -6,7 +6,7 @@
 //! can't take for what it is (too large) becomes a dead letter within its own step, so the receipt of
 //! the step covers that too; any other failure is for good and stops the job.
 
-mod dead_letter;
+pub(crate) mod dead_letter;
 mod deliveries;
 mod file;
 mod kafka;

@@ -19,6 +19,7 @@ mod positions;
 mod properties;
 mod reader;
 mod replay;
+mod topic;
 
 pub(crate) use consumer::log_line;
 pub use error::SourceError;
@@ -28,6 +29,7 @@ pub(crate) use properties::Side;
 pub use properties::{KafkaSettings, refused};
 pub(crate) use reader::offsets_to_commit;
 pub use replay::{Replay, ReplayRange, first_records_at, topic_bounds};
+pub use topic::{ReadFrom, StoredRecord, TopicReader};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
