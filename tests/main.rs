@@ -5,6 +5,7 @@
 mod architecture;
 mod bad_input;
 mod broker;
+mod check_online_real;
 mod dead_letters_real;
 mod deployment;
 mod differential;
