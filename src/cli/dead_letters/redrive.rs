@@ -173,7 +173,7 @@ impl Topics<'_> {
         };
         let partition = letter.record.partition.partition;
         if !usize::try_from(partition).is_ok_and(|partition| partition < reader.partitions()) {
-            return Ok(Err(format!("{} has no partition {partition} any more", topic)));
+            return Ok(Err(format!("{topic} has no partition {partition} any more")));
         }
         if stored.payload.is_some() {
             return Ok(Ok(as_it_was(letter, stored)));

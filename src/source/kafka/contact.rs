@@ -47,7 +47,7 @@ impl Complaint {
     pub(super) fn refusal(&self) -> Option<&'static str> {
         let says = |part: &str| self.reason.contains(part);
         match self.code {
-            RDKafkaErrorCode::BrokerTransportFailure if says("SSL routines") => {
+            RDKafkaErrorCode::BrokerTransportFailure if says("SSL routines") || says("SSL handshake") => {
                 Some(tls_advice(&self.reason))
             }
             RDKafkaErrorCode::Authentication => Some(
@@ -55,8 +55,8 @@ impl Complaint {
                  the broker knows this user under this mechanism",
             ),
             RDKafkaErrorCode::SSL => Some(tls_advice(&self.reason)),
-            // Said where the broker hangs up on the first bytes: it expects TLS, or SASL first.
-            _ if says("security.protocol") => Some(
+            // The broker hung up on the very first request: it expects TLS.
+            _ if says("security.protocol") || (says("Disconnected") && says("APIVERSION_QUERY")) => Some(
                 "check `security.protocol` under `[kafka.properties]` against the listener at this port: \
                  the choices are plaintext, ssl, sasl_plaintext and sasl_ssl",
             ),
@@ -138,7 +138,7 @@ pub(super) fn ask<T>(
         }
     }
     let waited = last.as_ref().map(words).unwrap_or_default();
-    Err(unanswered(brokers, attempt, complaint, waited))
+    Err(unanswered(brokers, attempt, complaint.as_ref(), waited))
 }
 
 /// Lets the library hand over its log and its complaints. A poll returns after each complaint; one that takes no
@@ -171,11 +171,11 @@ fn is_silence(error: &KafkaError) -> bool {
 fn unanswered(
     brokers: &[String],
     attempt: &str,
-    complaint: Option<Complaint>,
+    complaint: Option<&Complaint>,
     waited: String,
 ) -> SourceError {
     let brokers = brokers.join(", ");
-    let reason = match complaint.as_ref().map(|complaint| (&complaint.reason, complaint.refusal())) {
+    let reason = match complaint.map(|complaint| (&complaint.reason, complaint.refusal())) {
         Some((reason, Some(check))) => format!("{reason}; {check}"),
         other => {
             let reason = other.map_or(waited, |(reason, _)| reason.clone());
@@ -224,6 +224,16 @@ mod tests {
                 "might be caused by incorrect security.protocol configuration",
                 "the choices are plaintext",
             ),
+            (
+                RDKafkaErrorCode::BrokerTransportFailure,
+                "Disconnected: connection closed by peer (after 0ms in state APIVERSION_QUERY)",
+                "the choices are plaintext",
+            ),
+            (
+                RDKafkaErrorCode::BrokerTransportFailure,
+                "SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener?",
+                "speaks no TLS",
+            ),
         ];
         for (code, reason, check) in cases {
             let advice = complaint(code, reason).refusal().unwrap_or_default();
@@ -246,7 +256,7 @@ mod tests {
     fn where_nobody_answers_the_error_names_the_brokers_and_the_last_word_of_the_library() {
         let brokers = ["kafka-1:9092".to_owned(), "kafka-2:9092".to_owned()];
         let lost = complaint(RDKafkaErrorCode::BrokerTransportFailure, "Connection refused");
-        let error = unanswered(&brokers, "asking for topic `x`", Some(lost), String::new());
+        let error = unanswered(&brokers, "asking for topic `x`", Some(&lost), String::new());
         assert_eq!(
             error.to_string(),
             "asking for topic `x` failed: Connection refused; no answer from kafka-1:9092, kafka-2:9092 within 30 \
