@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::event::{Coordinates, Offset, Partition};
+use crate::event::{Coordinates, EventTime, Offset, Partition};
 use crate::sink::dead_letter::{self as header, base64};
 use crate::source::kafka::StoredRecord;
 
@@ -30,7 +30,7 @@ pub(super) struct Letter {
     /// Where the letter stands.
     pub position: Coordinates,
     /// When it was written.
-    pub written: Option<String>,
+    pub written: Option<EventTime>,
     /// The record that it is about.
     pub record: Coordinates,
     /// That record's Kafka timestamp.
@@ -58,7 +58,7 @@ fn letter(record: &StoredRecord) -> Option<Letter> {
     };
     Some(Letter {
         position: record.coordinates.clone(),
-        written: record.timestamp.map(|time| time.to_string()),
+        written: record.timestamp,
         record: Coordinates { partition, offset: Offset(record.header(header::OFFSET)?.parse().ok()?) },
         timestamp: record.header(header::TIMESTAMP),
         stage: record.header(header::STAGE)?,
@@ -78,11 +78,16 @@ impl Letter {
         (self.position.partition.partition, self.position.offset)
     }
 
+    /// When it was written, as text.
+    pub(super) fn written_text(&self) -> Option<String> {
+        self.written.map(|time| time.to_string())
+    }
+
     /// The letter as a JSON object, without the record's bytes.
     pub(super) fn to_json(&self, redriven: bool) -> Map<String, Value> {
         let object = json!({
             "position": {"partition": self.position.partition.partition, "offset": self.position.offset.0},
-            "written": self.written,
+            "written": self.written_text(),
             "topic": &*self.record.partition.topic,
             "partition": self.record.partition.partition,
             "offset": self.record.offset.0,
@@ -127,7 +132,6 @@ pub(super) mod tests {
 
     use super::*;
     use crate::decode::{DeadLetter, Stage};
-    use crate::event::EventTime;
     use crate::sink::{Masking, dead_letter_message};
 
     /// A letter about `payments/3/88`, as the sink writes it, at an offset of partition 1.

@@ -111,7 +111,7 @@ fn table(letters: &[Letter], redriven: &HashSet<(i32, Offset)>) -> Table {
         let (partition, offset) = letter.place();
         table.add_row([
             format!("{partition}/{}", offset.0),
-            letter.written.clone().unwrap_or_default(),
+            letter.written_text().unwrap_or_default(),
             printable(&path(&letter.record)),
             printable(&letter.stage),
             printable(letter.rule.as_deref().unwrap_or_default()),

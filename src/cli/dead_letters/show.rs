@@ -139,7 +139,7 @@ fn show(out: &mut impl Write, letter: &Letter, bytes: &Bytes) -> std::io::Result
     let none = String::new();
     let lines = [
         ("letter", &path(&letter.position)),
-        ("written", letter.written.as_ref().unwrap_or(&none)),
+        ("written", &letter.written_text().unwrap_or_default()),
         ("record", &path(&letter.record)),
         ("timestamp", letter.timestamp.as_ref().unwrap_or(&none)),
         ("stage", &letter.stage),
