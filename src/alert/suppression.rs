@@ -133,7 +133,7 @@ mod tests {
     fn a_partition_that_is_read_ahead_makes_no_other_forget() {
         let (second, period) = (|seconds: i64| EventTime(seconds * 1_000_000), Span::seconds(60));
         let mut suppression = Suppression::default();
-        let mut admit = |suppression: &mut Suppression, card: &str, seconds: i64| {
+        let admit = |suppression: &mut Suppression, card: &str, seconds: i64| {
             suppression.admit(0, vec![card.to_owned()], second(seconds), period)
         };
         assert_eq!(admit(&mut suppression, "slow", 0), Some(0));
