@@ -19,8 +19,10 @@
 //!    [`window`] state takes key, argument and filter columns, and answers with one column a function.
 //!    What hits leaves as [`RuleHits`](graph::RuleHits).
 //! 5. [`alert`]: hits become finished messages with stable ids and reasons; `@dedup` holds some back.
-//! 6. [`sink`]: messages are delivered; a [`Receipt`](sink::Receipt), which only a sink can make, says up to
-//!    which step all is durable. Only then the pipeline commits the offsets of that step.
+//! 6. [`sink`]: messages are delivered, in one transaction with the offsets of their input; or a
+//!    [`Receipt`](sink::Receipt), which only a sink can make, says up to which step all is durable, and only then
+//!    the pipeline commits the offsets of that step. What a commit says is [`checkpoint`]'s.
+//! 7. [`history`]: decoded rows are written behind, for windows that must be filled again.
 //!
 //! Before the first event, [`settings`] and [`rules`] are read; [`sql`] turns the rules into one
 //! [`RuleGraph`](sql::RuleGraph), a value without behaviour that [`graph`] schedules and runs.
@@ -50,6 +52,22 @@
 //! the list, into a function of the key that carries its index. Its name holds the list's content hash, so equal
 //! lookups are equal expressions and share like everything else. Nothing streams there: a list is fixed while a
 //! rule set is in force.
+//!
+//! **A job is a row of incarnations.** A transaction whose end is not known, partitions that are lost, and a killed
+//! process all take one way back: producers with the same ids, committed offsets and their notes, the history
+//! below them, the topic for the rest. There is no second way that would be walked less often. Windows are kept over
+//! a rebalance only where the same partitions come back: what waits of a partition that is gone must never be
+//! answered here.
+//!
+//! **The history is a cache of the topic.** It holds rows by partition and offset, perhaps more than were committed, and
+//! is cut at the commit. So it may be lost, late, damaged or written by two processes, and only time is at stake.
+//!
+//! **`@dedup` is rebuilt from the alerts that were sent.** While the rows of its last two periods are answered again in
+//! silence, a hit whose alert is in the topic starts a period, and any other was held back. Nothing else knows
+//! for sure what a receiver has seen. Alerts are forgotten by the watermark, not by the row at hand: partitions
+//! may be read far apart.
+//!
+//! **Window state past its limit ends the job.** Forgetting events would give wrong answers in silence.
 //!
 //! **The watermark decides what a late row sees, not what happens to be in memory.** A frame of length L sees
 //! rows down to the watermark less L, even where an older row is still held because another window needs it or
@@ -83,6 +101,8 @@
 //! | one bad record never harms its batch; a panic costs the guilty record only | `decode::tests` |
 //! | nothing that reads a clock or a dice can be called from a rule | `sql::functions`, `tests/sql_refused.rs` |
 //! | what `check` passes, an engine runs | `tests/rule_checks.rs` |
+//! | a history that is damaged in any way costs time and never a row | `history::tests::damage` |
+//! | every alert exactly once, whatever is killed, frozen or cut | `tests/faults` |
 //! | no receipt before all of its steps are acknowledged; a restart goes on from the commit | `tests/kafka_embedded.rs` |
 //! | the same seed generates the same bytes | `generate::tests` |
 //! | what the README shows is what happens | `tests/readme.rs` |
@@ -97,6 +117,8 @@
 //! | batches between reader and pipeline | 4 | [`EVENTS_WAITING_MAX`](source::kafka::EVENTS_WAITING_MAX) | the reader waits, and obeys commits meanwhile |
 //! | commands to the reader | 64 | `source::kafka` | the pipeline waits |
 //! | a record | 1 MiB, 64 levels deep | [`DecodeLimits`](decode::DecodeLimits) | dead letter |
+//! | transactions under way | 3 | [`PRODUCERS`](sink::PRODUCERS) | the open one takes more steps |
+//! | rows waiting for the history | 4,000,000 or 256 MiB | [`WriterSettings`](history::WriterSettings) | `append` waits; where the store fails, rows are let go and counted |
 //! | rows waiting for the watermark | 5,000,000 | [`CoreSettings`](pipeline::CoreSettings) | the oldest are answered early |
 //! | event ids for repeats | 20,000,000 a stream | `pipeline::repeats` | the oldest is forgotten |
 //! | values for `@dedup` | 1,000,000 | `alert::suppression` | the oldest is forgotten |
@@ -104,7 +126,7 @@
 //! | alerts of one Parquet file | 100,000 | `sink::parquet` | the file is completed |
 //! | rows of a list | 5,000,000 | `sql::list` | the list is refused |
 //! | depth of a rules folder | 16 | `rules::folder` | deeper folders are not read |
-//! | window state | what is inside the frames; frames without a bound in time keep every key | [`WindowState::usage`](window::WindowState::usage) | see the module |
+//! | window state | what is inside the frames; frames without a bound in time keep every key | [`WindowState::usage`](window::WindowState::usage) | the job ends at `limits.memory` |
 
 // The vocabulary: event time, spans, offsets and coordinates, the contract's streams, the one clock.
 pub mod event;

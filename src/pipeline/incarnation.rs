@@ -188,14 +188,13 @@ impl<'a> Incarnation<'a> {
         let mut alerts = Vec::new();
         let mut outgoing = Vec::new();
         let context = MessageContext { policy, ingested_at, clock: self.job.clock };
-        let watermark = EventTime(self.parts.core.watermarks().current());
         for answered in &outcome.answered {
             let maker = self.parts.maker(answered.emit);
-            maker.passed(watermark);
             let made = maker.make(&answered.batch, &answered.hits, &answered.late);
             outgoing.extend(messages(&made.alerts, &answered.batch, &context));
             alerts.extend(made.alerts);
         }
+        self.parts.judged();
         let set_aside = outcome.dead_letters.iter();
         outgoing.extend(
             set_aside.map(|dead_letter| crate::sink::dead_letter_message(dead_letter, policy.masking)),
@@ -271,7 +270,8 @@ impl<'a> Incarnation<'a> {
         Ok(self.source.begin(assigned, from)?)
     }
 
-    /// Where to go on if the core holds the windows of all these partitions, and nobody has answered for them since.
+    /// Where to go on if the core holds the windows of these partitions and of no others, and nobody has answered
+    /// for them since. What waits of a partition that is gone must never be answered here.
     fn retained(&mut self, assigned: &Assigned) -> Option<Vec<(Partition, Offset)>> {
         let known: BTreeMap<&Partition, Offset> = self.offsets.iter().collect();
         let go_on = |assignment: &crate::source::kafka::Assignment| {
@@ -279,7 +279,7 @@ impl<'a> Incarnation<'a> {
             let note = Note::read(assignment.note.as_deref()?).ok()??;
             (note.next() == next).then(|| (assignment.partition.clone(), next))
         };
-        if self.held.is_empty() {
+        if self.held.len() != assigned.partitions.len() {
             return None;
         }
         assigned.partitions.iter().map(go_on).collect()
@@ -292,12 +292,8 @@ impl<'a> Incarnation<'a> {
             return Err(JobError::Lost);
         }
         self.drain()?;
-        for partition in partitions {
-            if let Some(index) = self.index(partition) {
-                self.parts.core.watermarks().release(index);
-                self.last_record.remove(&index);
-            }
-        }
+        // The core stays as it is: if the same partitions come back, it goes on with them.
+        self.last_record.clear();
         if let Some(history) = &self.history {
             history.forget(partitions);
         }
@@ -433,6 +429,13 @@ fn close_transaction(
 }
 
 impl Parts {
+    /// Lets suppression forget what lies behind the watermark, once the rows up to there have been judged.
+    pub(super) fn judged(&mut self) {
+        let watermark = EventTime(self.core.watermarks().current());
+        self.on_arrival.passed(watermark);
+        self.in_order.passed(watermark);
+    }
+
     /// The maker of alerts for an order of answers.
     pub(super) fn maker(&mut self, emit: Emit) -> &mut crate::alert::AlertMaker {
         match emit {

@@ -109,6 +109,8 @@ impl JobError {
     pub fn restarts(&self) -> bool {
         match self {
             Self::Lost | Self::Sink(SinkError::Transaction { .. } | SinkError::Fenced { .. }) => true,
+            // Another process merged the segments that were planned with: plan again.
+            Self::History(HistoryError::Changed { .. }) => true,
             Self::Source(fault) => fault.retry(),
             _ => false,
         }

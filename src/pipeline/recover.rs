@@ -442,11 +442,10 @@ impl Recovery {
             return;
         }
         for answered in &outcome.answered {
-            let watermark = EventTime(run.parts.core.watermarks().current());
             let maker = run.parts.maker(answered.emit);
-            maker.passed(watermark);
             maker.remember(&answered.batch, &answered.hits, |alert_id| self.delivered.contains(alert_id));
         }
+        run.parts.judged();
     }
 
     /// Event time from which on windows are whole, where they are not whole from the start.

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from . import checker
-from .job import Job, write_settings
+from .job import RULES, Job, write_settings
 from .workload import PARTITIONS, Workload
 
 
@@ -19,6 +19,7 @@ class Scene:
         self.random = random.Random(f"{suite.seed}-{name}")
         self.folder = Path(suite.folder) / name
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.rules = Path(settings.get("rules", RULES))
         self.topic, self.group = f"{name}.payments", name
         self.cluster.topics({self.topic: PARTITIONS, f"{name}.alerts": 2, f"{name}.shadow": 1, f"{name}.dead": 1})
         write_settings(self.folder, name=name, topic=self.topic, brokers=brokers or self.cluster.brokers, **settings)
@@ -74,7 +75,7 @@ class Scene:
         return False
 
     def verdict(self):
-        expected = checker.expect(self.cluster.read(self.topic))
+        expected = checker.expect(self.cluster.read(self.topic), {path.stem for path in self.rules.glob("*.sql")})
         alerts = self.cluster.read(f"{self.name}.alerts")
         return checker.compare(expected, alerts, self.cluster.read(f"{self.name}.dead"))
 
