@@ -76,7 +76,12 @@ fn delivers_and_reads_back(kafka: &KafkaSettings, topic: &str) {
     let source = source_of(kafka, topic).expect("a source");
     let mut read = BTreeSet::new();
     for _ in 0..300 {
-        if let KafkaEvent::Batch(batch) = source.next(WAIT) {
+        let event = source.next(WAIT);
+        if let KafkaEvent::Assigned(assigned) = &event {
+            let from = assigned.partitions.iter().map(|own| (own.partition.clone(), own.start));
+            source.begin(assigned, from.collect()).expect("begin");
+        }
+        if let KafkaEvent::Batch(batch) = event {
             let text = |record: &tollgate::source::RawRecord| {
                 String::from_utf8_lossy(batch.slice(record.payload.as_ref()).unwrap_or_default()).into_owned()
             };

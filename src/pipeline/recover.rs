@@ -17,6 +17,7 @@ use super::delivered::{self, Delivered};
 use super::incarnation::Incarnation;
 use super::job::{JobError, JobEvent};
 use super::refusal::{Accept, RecoveryPolicy, Refusal, WarmUp};
+use super::silent::answered_by_all;
 use super::{Progress, Restored, StepOutcome};
 use crate::alert::FORGOTTEN_AFTER;
 use crate::checkpoint::Note;
@@ -64,6 +65,10 @@ pub(super) fn recover(
     for one in &returning {
         run.parts.core.watermarks().expect(one.index);
     }
+    let restored: Vec<Restored> = returning.iter().map(Returning::restored).collect();
+    if restored.iter().any(|restored| restored.answered_below != i64::MAX) {
+        run.parts.core.watermarks().hold_below(answered_by_all(&restored));
+    }
     let mut recovery = Recovery {
         progress: Progress::default(),
         earliest: BTreeMap::new(),
@@ -81,7 +86,6 @@ pub(super) fn recover(
     open_history(run, &returning, &sources.ranges, next_arrival)?;
     crash_point("during-recovery");
     recovery.replay(run, &sources.ranges, assigned, stop, watch)?;
-    let restored: Vec<Restored> = returning.iter().map(Returning::restored).collect();
     let outcome = run.parts.core.restore(&restored)?;
     recovery.remember(run, &outcome);
     run.complete_from = recovery.complete_from(run, &returning, &sources.incomplete)?;
@@ -100,7 +104,7 @@ impl Returning<'_> {
         Restored {
             partition: self.index,
             stream: self.assignment.stream,
-            watermark: note.and_then(|note| note.watermark),
+            answered_below: note.map_or(i64::MAX, |note| note.watermark.unwrap_or(i64::MIN)),
             latest: note.and_then(|note| note.latest),
         }
     }

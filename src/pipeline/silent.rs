@@ -20,10 +20,18 @@ pub struct Restored {
     pub partition: u32,
     /// Index of its stream.
     pub stream: usize,
-    /// The watermark in force at the commit, microseconds; none before the first row.
-    pub watermark: Option<i64>,
+    /// Rows below this had been answered, microseconds: the watermark at the commit, `i64::MIN` before the first
+    /// row; all rows (`i64::MAX`) on a first start.
+    pub answered_below: i64,
     /// Latest event time of the partition then.
     pub latest: Option<i64>,
+}
+
+/// Below this, rows of every partition had been answered; `i64::MIN` where no partition was ever committed.
+pub(super) fn answered_by_all(partitions: &[Restored]) -> i64 {
+    let committed =
+        partitions.iter().map(|restored| restored.answered_below).filter(|below| *below != i64::MAX);
+    committed.min().unwrap_or(i64::MIN)
 }
 
 impl Core {
@@ -54,10 +62,8 @@ impl Core {
                 self.watermarks.restore(restored.partition, restored.stream, latest);
             }
         }
-        let watermarks = partitions.iter().map(|restored| restored.watermark);
-        if let Some(least) = watermarks.min().flatten() {
-            self.watermarks.restore_current(least);
-        }
+        self.watermarks.hold_below(i64::MAX);
+        self.watermarks.restore_current(answered_by_all(partitions));
         if let Some(mut ordered) = self.in_order.take() {
             let parted = self.part_waiting(&mut ordered, partitions, &mut outcome);
             self.in_order = Some(ordered);
@@ -76,7 +82,7 @@ impl Core {
     ) -> Result<(), EngineError> {
         let watermark = |index: u32| {
             let own = partitions.iter().find(|restored| restored.partition == index);
-            own.and_then(|restored| restored.watermark).unwrap_or(i64::MIN)
+            own.map_or(i64::MIN, |restored| restored.answered_below)
         };
         if let Some((all, late)) = ordered.reorder.take_all()? {
             let rows = 0..u32::try_from(all.rows.event_time.len()).unwrap_or(u32::MAX);

@@ -15,6 +15,8 @@ pub struct Watermarks {
     lateness: Vec<Span>,
     partitions: Vec<PartitionTime>,
     current: i64,
+    /// The watermark goes no further than this.
+    ceiling: i64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +54,7 @@ impl Watermarks {
             lateness: streams.iter().map(|stream| stream.lateness).collect(),
             partitions: Vec::new(),
             current: i64::MIN,
+            ceiling: i64::MAX,
         }
     }
 
@@ -84,6 +87,12 @@ impl Watermarks {
         }
     }
 
+    /// Keeps the watermark from passing this while rows are taken in that were answered before, perhaps by a
+    /// process that had other partitions: no row has its turn that had not had it then.
+    pub(super) fn hold_below(&mut self, ceiling: i64) {
+        self.ceiling = ceiling;
+    }
+
     /// Takes over a watermark: the one in force when the state was last committed.
     pub(super) fn restore_current(&mut self, watermark: i64) {
         self.current = self.current.max(watermark);
@@ -107,10 +116,10 @@ impl Watermarks {
     fn recompute(&mut self) {
         let active = self.partitions.iter().filter(|time| time.state == State::Active);
         if let Some(least) = active.map(|time| time.reached).min() {
-            self.current = self.current.max(least);
+            self.current = self.current.max(least.min(self.ceiling));
         } else if let Some(latest) = self.partitions.iter().map(|time| time.reached).max() {
             // Nobody holds it back: it stands where the furthest partition has come.
-            self.current = self.current.max(latest);
+            self.current = self.current.max(latest.min(self.ceiling));
         }
     }
 
