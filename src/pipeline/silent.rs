@@ -91,8 +91,9 @@ impl Core {
             let (answered, waiting): (Vec<u32>, Vec<u32>) = rows.partition(passed);
             if !answered.is_empty() {
                 let (batch, late) = picked(&all, &late, &answered)?;
-                let input =
-                    EngineInput { batch: &batch, watermarks: &batch.rows.event_time, ties: Ties::Together };
+                // Not their own times: another partition may not have come so far, and its frames must stay whole.
+                let watermarks = vec![self.watermarks.current(); batch.rows.event_time.len()];
+                let input = EngineInput { batch: &batch, watermarks: &watermarks, ties: Ties::Together };
                 let hits = ordered.engine.process(&input)?;
                 let answered = Answered { emit: Emit::InOrder, batch, hits, late };
                 finish_batch(answered, ordered.engine.graph(), outcome);
