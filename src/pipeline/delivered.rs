@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 
 use super::job::{Job, JobError};
 use crate::event::EventTime;
-use crate::source::kafka::{Replay, ReplayRange, first_records_at, topic_bounds};
+use crate::source::kafka::{Replay, ReplayRange, TopicReader, first_records_at, topic_bounds};
 
 /// Ids of alerts that were sent.
 #[derive(Debug, Default)]
@@ -49,6 +49,8 @@ pub(super) fn read(job: &Job<'_>, events_from: i64) -> Result<Delivered, JobErro
     let sent_from = events_from.saturating_sub(policy.future.0).saturating_sub(CLOCKS_DIFFER_MICROS).max(0);
     let mut delivered = Delivered::default();
     for topic in &policy.alert_topics {
+        // What another instance committed a moment ago may not be visible yet, and must not be missed.
+        TopicReader::open(kafka, group, topic)?.wait_for_open_transactions(kafka, group)?;
         let bounds = topic_bounds(kafka, group, topic)?;
         let times: Vec<_> =
             bounds.iter().map(|(partition, ..)| (partition.clone(), EventTime(sent_from))).collect();

@@ -44,6 +44,10 @@ const WAIT: Duration = Duration::from_millis(1);
 /// How often `init_transactions` is tried, 10 seconds each.
 const INIT_ATTEMPTS_MAX: usize = 6;
 
+/// After so long a broker aborts the transaction of a process that has died, which the next one may wait for;
+/// brokers that are away for longer cost a restart from the committed offsets.
+const TIMEOUT_MS: &str = "15000";
+
 /// Messages that a broker refused for what they are: their coordinates and where they were to go.
 pub type RefusedMessages = Arc<std::sync::Mutex<HashSet<(Coordinates, Destination)>>>;
 
@@ -112,7 +116,8 @@ impl TransactionSink {
             let mut config =
                 settings.kafka.kafka.client_config(Side::Producer, &settings.kafka.client_id, &ours)?;
             // No message may outlive its transaction.
-            let timeout = config.get("transaction.timeout.ms").unwrap_or("60000").to_owned();
+            let timeout = config.get("transaction.timeout.ms").unwrap_or(TIMEOUT_MS).to_owned();
+            config.set("transaction.timeout.ms", &timeout);
             config.set("message.timeout.ms", timeout);
             let producer: TransactionProducer = config
                 .create_with_context(Reports::default())

@@ -254,7 +254,8 @@ fn belongs(property: &str, side: Side) -> bool {
         "isolation.level",
         "check.crcs",
     ];
-    const PRODUCER_ONLY: [&str; 10] = [
+    const PRODUCER_ONLY: [&str; 11] = [
+        "transaction.timeout.ms",
         "linger.ms",
         "queue.buffering.",
         "compression.",
