@@ -131,6 +131,9 @@
 // The vocabulary: event time, spans, offsets and coordinates, the contract's streams, the one clock.
 pub mod event;
 
+// What the job tells about itself: the one list of metrics, and whether it lives and answers.
+pub mod metrics;
+
 // What is wrong in a file that a person wrote, and where: drawn with the words pointed at, or as JSON.
 pub mod diagnostic;
 
@@ -172,6 +175,9 @@ pub mod pipeline;
 
 // Synthetic payments, account events and transfers with labelled fraud.
 pub mod generate;
+
+// Metrics and health over HTTP.
+pub mod console;
 
 // The verbs of the command line.
 pub mod cli;

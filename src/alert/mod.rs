@@ -40,6 +40,8 @@ pub struct AlertBatch {
     pub alerts: Vec<Alert>,
     /// Hits that `@dedup` held back.
     pub suppressed: u64,
+    /// Their rules, one entry a hit.
+    pub suppressed_rules: Vec<usize>,
     /// Hits outside their rule's `@valid_from` to `@valid_until`.
     pub out_of_validity: u64,
 }
@@ -143,6 +145,7 @@ impl AlertMaker {
                     Some(suppressed) => suppressed,
                     None => {
                         made.suppressed += 1;
+                        made.suppressed_rules.push(found.query);
                         return;
                     }
                 }

@@ -131,8 +131,8 @@ fn settings(arguments: &Arguments, address: &str) -> Result<Loaded, Failure> {
 
 fn job(settings: &Settings, set: &RuleSet, shared: &Shared, clock: &SystemClock) -> Result<(), Failure> {
     let identity = Identity::default();
-    let job =
-        start(settings, set, clock, &identity).inspect_err(|_| shared.stop.store(true, Ordering::Relaxed))?;
+    let job = start(settings, set, clock, &identity, None)
+        .inspect_err(|_| shared.stop.store(true, Ordering::Relaxed))?;
     let ran = job.run(&shared.stop_job, |event| match event {
         JobEvent::Assigned(partitions) if !partitions.is_empty() => {
             shared.ready.store(true, Ordering::Release);

@@ -9,9 +9,10 @@ use super::failure::{Exit, Failure};
 use super::job::open_sound_rules;
 use super::service::{Identity, answer_order, job_failure, start, stop_on_signal, unbound};
 use super::terminal;
+use crate::console::{ConnectionLimits, Console, Told};
 use crate::diagnostic::{Severity, render_all};
 use crate::event::{Clock, SystemClock};
-use crate::pipeline::{Accept, JobEvent};
+use crate::pipeline::{Accept, JobEvent, Observers};
 use crate::settings::{Loaded, Purpose, Settings};
 
 /// Run the job that a settings file describes, until SIGTERM or Ctrl-C.
@@ -71,10 +72,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     stop_on_signal(Arc::clone(&stop))?;
     let clock = SystemClock::start();
     let identity = identity(arguments, settings)?;
-    let job = start(settings, &set, &clock, &identity)?;
+    let observers = Observers::start(settings.job.grace.to_std());
+    let console = console(settings, &observers)?;
+    let job = start(settings, &set, &clock, &identity, Some(observers))?;
     tracing::info!(job = settings.job.name, rules = set.running().count(), ruleset = set.version, "running");
     let mut report = Report::default();
     let core = job.run(&stop, |event| report.note(&event, &clock)).map_err(|error| job_failure(&error))?;
+    drop(console);
     let counts = core.counts();
     tracing::info!(
         rows_in = counts.rows_in,
@@ -102,6 +106,16 @@ fn identity(arguments: &Arguments, settings: &Settings) -> Result<Identity, Fail
     });
     let instance = arguments.instance.clone().unwrap_or_else(|| "0".to_owned());
     Ok(Identity { instance: Some(instance), accept: accept.collect() })
+}
+
+/// Metrics and health over HTTP, unless the settings turn them off.
+fn console(settings: &Settings, observers: &Observers) -> Result<Option<Console>, Failure> {
+    let Some(listen) = settings.http.listen else { return Ok(None) };
+    let Observers { metrics, health, clock } = observers.clone();
+    let told = Told { metrics, health, clock };
+    let console = Console::start(listen, told, ConnectionLimits::default()).map_err(Failure::outside)?;
+    tracing::info!(address = %console.address(), "metrics and health are served");
+    Ok(Some(console))
 }
 
 fn load(arguments: &Arguments) -> Result<Loaded, Failure> {

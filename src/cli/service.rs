@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use super::failure::{Exit, Failure};
 use super::job::{Evaluation, evaluation};
@@ -14,7 +13,7 @@ use crate::diagnostic::{Diagnostic, choices, suggest};
 use crate::event::{Clock, SystemClock};
 use crate::history::{self, History, HistoryError, WriterSettings};
 use crate::pipeline::{
-    Accept, CoreSettings, IDLE_KEYS_AFTER, Job, JobError, JobPolicy, Kept, Parts, RecoveryPolicy,
+    Accept, CoreSettings, IDLE_KEYS_AFTER, Job, JobError, JobPolicy, Kept, Observers, Parts, RecoveryPolicy,
     StreamPolicy, WarmUp,
 };
 use crate::rules::{AnswerOrder, Emit, RuleSet};
@@ -26,9 +25,6 @@ use crate::sink::{
 use crate::source::kafka::{ConsumerSettings, KafkaSettings, SourceError, Start, TopicBinding, cluster_id};
 use crate::sql::{not_keyed_by, selects_topic_key};
 use crate::window::WindowSettings;
-
-/// How long a shutdown waits for deliveries.
-const GRACE: Duration = Duration::from_secs(20);
 
 /// When rules are answered that do not say it themselves.
 pub(super) fn answer_order(settings: &Settings) -> AnswerOrder {
@@ -118,6 +114,7 @@ pub(super) fn start<'a>(
     set: &'a RuleSet,
     clock: &'a dyn Clock,
     identity: &Identity,
+    observers: Option<Observers>,
 ) -> Result<Job<'a>, Failure> {
     check_shared_out(settings, set)?;
     let kafka = kafka_settings(settings);
@@ -140,7 +137,7 @@ pub(super) fn start<'a>(
     let refused = RefusedMessages::default();
     let sink = move || plan.make(transactions.as_deref(), &refused);
     let history = kept(settings, &cluster)?;
-    Ok(Job { parts: Box::new(parts), consumer, sink: Box::new(sink), history, policy, clock })
+    Ok(Job { parts: Box::new(parts), consumer, sink: Box::new(sink), history, observers, policy, clock })
 }
 
 /// The job's history, where the settings have one.
@@ -196,7 +193,7 @@ fn policy(settings: &Settings, set: &RuleSet, identity: &Identity, instance: Str
         commit_interval: settings.job.commit_interval,
         idle_after: streams().map(|stream| stream.idle_after).collect(),
         masking: if settings.output.mask_dead_letters { Masking::Mask } else { Masking::Keep },
-        grace: GRACE,
+        grace: settings.job.grace.to_std(),
         ruleset: set.version.clone(),
         instance,
         memory_max: settings.limits.memory.bytes(),

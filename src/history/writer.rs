@@ -72,6 +72,8 @@ pub struct WriterStatus {
     pub rows_waiting: u64,
     /// Whether the last write failed.
     pub failing: bool,
+    /// Writes that failed, before any retry.
+    pub failures: u64,
     /// What failed last, if anything ever did.
     pub last_failure: Option<String>,
     /// Up to where (exclusive) the newest segment of each partition reaches.
@@ -355,6 +357,7 @@ impl Gate {
     pub(super) fn store_failed(&self, reason: String) {
         let mut held = self.held();
         held.status.failing = true;
+        held.status.failures += 1;
         held.status.last_failure = Some(reason);
         self.moved.notify_all();
     }

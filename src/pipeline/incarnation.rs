@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use super::job::{Job, JobError, JobEvent, Parts};
 use super::messages::{MessageContext, messages};
+use super::observe::Seen;
 use super::recover;
 use super::refusal::Refusal;
 use super::{Core, StepOutcome};
 use crate::checkpoint::{Note, Offsets, PartitionCommit, Standing};
 use crate::event::{EventTime, Offset, Partition, crash_point};
 use crate::history::Writer;
+use crate::metrics::Phase;
 use crate::rules::Emit;
 use crate::sink::{Outgoing, Sink, SinkError, TransactionSink, probe};
 use crate::source::kafka::{Assigned, KafkaEvent, KafkaSource, SourceError};
@@ -48,7 +50,8 @@ const STEPS_PER_WEIGHING: u64 = 64;
 pub(super) struct Incarnation<'a> {
     pub(super) job: &'a Job<'a>,
     pub(super) source: KafkaSource,
-    sink: Sink,
+    pub(super) sink: Sink,
+    pub(super) seen: Seen,
     pub(super) parts: Parts,
     pub(super) history: Option<Writer>,
     step: u64,
@@ -85,6 +88,7 @@ impl<'a> Incarnation<'a> {
             job,
             source,
             sink,
+            seen: Seen::default(),
             parts,
             history: None,
             step: 0,
@@ -122,18 +126,22 @@ impl<'a> Incarnation<'a> {
                 KafkaEvent::Error(fault) => return Err(fault.into()),
             }
             self.commit()?;
+            self.observe();
         }
         Ok(())
     }
 
     /// Finishes what is under way, commits it, closes the history and leaves the group.
     pub(super) fn end(mut self) -> Result<Core, JobError> {
+        self.observe_phase(Phase::Draining);
         self.drain()?;
+        self.observe();
         if let Some(history) = self.history.take()
             && let Err(error) = history.close(self.job.policy.grace)
         {
             tracing::warn!(%error, "the history lacks its last rows: the next start reads them from the topic");
         }
+        self.observe_phase(Phase::Stopped);
         self.source.shutdown()?;
         Ok(self.parts.core)
     }
@@ -166,6 +174,8 @@ impl<'a> Incarnation<'a> {
         let ingested_at = self.job.clock.now_micros();
         self.offsets.read(&batch);
         self.note_records(&batch);
+        self.observe_records(&batch);
+        let began = self.job.clock.elapsed();
         let rows = batch.records.len();
         let read = recover::ranges(&batch);
         let decoded = self.parts.core.decode(Fetched::Records(batch))?;
@@ -173,6 +183,7 @@ impl<'a> Incarnation<'a> {
             history.append(&decoded, &read);
         }
         let outcome = self.parts.core.answer(decoded)?;
+        self.observe_answered(began);
         self.publish(&outcome, rows, ingested_at, watch)?;
         self.weigh()
     }
@@ -187,10 +198,14 @@ impl<'a> Incarnation<'a> {
         let policy = &self.job.policy;
         let mut alerts = Vec::new();
         let mut outgoing = Vec::new();
+        let mut timestamps = Vec::new();
         let context = MessageContext { policy, ingested_at, clock: self.job.clock };
         for answered in &outcome.answered {
             let maker = self.parts.maker(answered.emit);
             let made = maker.make(&answered.batch, &answered.hits, &answered.late);
+            self.seen.answered(answered, &made);
+            timestamps
+                .extend(made.alerts.iter().map(|alert| answered.batch.rows.timestamp[alert.row as usize]));
             outgoing.extend(messages(&made.alerts, &answered.batch, &context));
             alerts.extend(made.alerts);
         }
@@ -200,6 +215,7 @@ impl<'a> Incarnation<'a> {
             set_aside.map(|dead_letter| crate::sink::dead_letter_message(dead_letter, policy.masking)),
         );
         self.step += 1;
+        self.seen.published(self.step, timestamps);
         crash_point("before-produce");
         self.sink.publish(Outgoing { step: self.step, messages: outgoing })?;
         crash_point("after-produce");
@@ -249,6 +265,7 @@ impl<'a> Incarnation<'a> {
         let partitions: Vec<Partition> =
             assigned.partitions.iter().map(|assignment| assignment.partition.clone()).collect();
         watch(JobEvent::Assigned(&partitions));
+        self.observe_assigned(&partitions);
         self.table = Arc::clone(&assigned.table);
         self.counts = assigned.partitions.iter().map(|a| (a.partition.topic.clone(), a.partitions)).collect();
         let from = match self.retained(assigned) {
@@ -326,6 +343,7 @@ impl<'a> Incarnation<'a> {
     fn commit(&mut self) -> Result<(), JobError> {
         let receipt = self.sink.receipt()?;
         self.delivered |= receipt.is_some();
+        self.observe_receipt(receipt);
         for rejected in self.sink.rejected() {
             tracing::warn!(coordinates = %rejected.coordinates, reason = %rejected.reason, "a message was set aside as a dead letter");
         }

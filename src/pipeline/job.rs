@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::incarnation::Incarnation;
 use super::refusal::{RecoveryPolicy, Refusal};
-use super::{Core, Progress};
+use super::{Core, Observers, Progress};
 use crate::alert::{Alert, AlertMaker};
 use crate::event::{Clock, Contract, Partition, Span};
 use crate::graph::EngineError;
@@ -153,6 +153,8 @@ pub struct Job<'a> {
     pub sink: Box<dyn Fn() -> Result<Sink, SinkError> + 'a>,
     /// Where decoded events are kept.
     pub history: Option<Kept>,
+    /// Where it tells about itself.
+    pub observers: Option<Observers>,
     /// How to run.
     pub policy: JobPolicy,
     /// Time of day, for headers and idle partitions.
@@ -177,6 +179,7 @@ impl Job<'_> {
                 return Err(ended);
             }
             failures = if incarnation.delivered() { 0 } else { failures + 1 };
+            self.observe_end(&ended);
             watch(JobEvent::Restarting(&ended));
             drop(incarnation);
             incarnation = loop {

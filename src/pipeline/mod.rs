@@ -12,6 +12,7 @@ mod delivered;
 mod incarnation;
 mod job;
 mod messages;
+mod observe;
 mod recover;
 mod refusal;
 mod reorder;
@@ -22,6 +23,7 @@ mod watermark;
 
 pub use counts::Counts;
 pub use job::{Job, JobError, JobEvent, JobPolicy, Kept, Parts};
+pub use observe::Observers;
 pub use refusal::{Accept, RecoveryPolicy, Refusal, WarmUp};
 pub use silent::Restored;
 pub use watermark::Watermarks;
@@ -100,6 +102,8 @@ pub struct StepOutcome {
 pub struct Progress {
     /// Rows taken from the history.
     pub absorbed: u64,
+    /// Rows that the history is to give.
+    pub to_absorb: u64,
     /// Records read again from topics.
     pub replayed: u64,
     /// Records that are to be read again, counted by offsets.

@@ -81,6 +81,8 @@ pub(super) fn recover(
     let sources = sources(run, &returning)?;
     recovery.progress.to_replay =
         sources.ranges.iter().map(|range| (range.to.0 - range.from.0).max(0) as u64).sum();
+    recovery.progress.to_absorb = sources.plans.iter().map(|plan| plan.rows).sum();
+    run.observe_recovery(recovery.progress);
     watch(JobEvent::Recovering(recovery.progress));
     let next_arrival = recovery.absorb_history(run, sources.plans, stop, watch)?;
     open_history(run, &returning, &sources.ranges, next_arrival)?;
@@ -94,6 +96,7 @@ pub(super) fn recover(
     run.parts.on_arrival.set_exact_since(exact_since);
     run.parts.in_order.set_exact_since(exact_since);
     recovery.progress.took = run.job.clock.elapsed().saturating_sub(started);
+    run.observe_recovered(recovery.progress);
     watch(JobEvent::Recovered(recovery.progress));
     Ok(returning.iter().map(|one| (one.assignment.partition.clone(), one.next)).collect())
 }
@@ -385,6 +388,7 @@ impl Recovery {
             let batch = run.parts.core.without_repeats(batch?)?;
             self.progress.absorbed += batch.rows.event_time.len() as u64;
             self.take(run, batch)?;
+            run.observe_recovery(self.progress);
             watch(JobEvent::Recovering(self.progress));
         }
         Ok(next_arrival)
@@ -420,6 +424,7 @@ impl Recovery {
                 history.append(&decoded, &read);
             }
             self.take(run, decoded)?;
+            run.observe_recovery(self.progress);
             watch(JobEvent::Recovering(self.progress));
         }
         Ok(())

@@ -43,6 +43,18 @@ pub enum Status {
     Off,
 }
 
+impl Status {
+    /// The status as a header writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Shadow => "shadow",
+            Self::Live => "live",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// How bad a hit is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -106,6 +106,7 @@ pub const KEYS: &[Key] = &[
     key("job", "commit_interval", Duration, Is("\"50ms\""), "the longest time that delivered work stays uncommitted, up to \"60s\"; \"0s\" commits after each batch"),
     key("job", "emit", EMIT, Is("\"on_arrival\""), "answer each event as it arrives, or wait for `lateness` and answer in order of event time; a rule may override it"),
     key("job", "instances", Integer, Is("1"), "how many processes share the topics; with more than 1, rules must be keyed by their topic's `topic_key`"),
+    key("job", "grace", Duration, Is("\"20s\""), "how long a shutdown waits for what is under way, from \"1s\" to \"10m\"; what is not done by then is answered again after the next start"),
 
     key("kafka", "brokers", TextList, Unset, "addresses to connect to first; `run` needs them"),
     key("kafka", "cluster", Text, Unset, "the cluster's name in alerts and in their ids; left out, the id that the brokers report"),
@@ -146,7 +147,7 @@ pub const KEYS: &[Key] = &[
     key("history", "flush_interval", Duration, Is("\"10s\""), "the longest that events stay in memory only, from \"100ms\" to \"1h\""),
     key("history", "segment_rows", Integer, Is("131072"), "the most events of a partition in one file, from 1024 to 16777216"),
 
-    later("http", "listen", Text, Is("\"127.0.0.1:9090\""), "where metrics and health are served"),
+    key("http", "listen", Text, Is("\"127.0.0.1:9090\""), "the address that serves metrics and health, or \"off\"; it asks nobody for a password, so leave it to this machine or a closed network"),
 ];
 
 /// The keys of one section.

@@ -103,8 +103,8 @@ fn walk<'a>(reader: &mut Reader<'a>, document: &'a Spanned<DeTable<'a>>) -> Sett
     let output = sections::output(reader, &root);
     let limits = sections::limits(reader, &root);
     let history = history::history(reader, &root);
-    sections::later(reader, &root);
-    Settings { job, kafka, streams, output, limits, history }
+    let http = sections::http(reader, &root);
+    Settings { job, kafka, streams, output, limits, history, http }
 }
 
 fn syntax_finding(source: &Arc<SourceText>, error: &toml::de::Error) -> Diagnostic {

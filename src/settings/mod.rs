@@ -30,6 +30,7 @@ mod values;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -57,6 +58,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// `[history]`; none: no history is kept.
     pub history: Option<HistorySettings>,
+    /// `[http]`.
+    pub http: HttpSettings,
 }
 
 /// What the job is and how it answers.
@@ -74,6 +77,8 @@ pub struct JobSettings {
     pub emit: Emit,
     /// Processes that share the topics.
     pub instances: NonZeroUsize,
+    /// How long a shutdown waits for what is under way.
+    pub grace: Span,
 }
 
 /// How often an alert may arrive.
@@ -181,4 +186,11 @@ pub struct LimitSettings {
     pub record_bytes_max: ByteSize,
     /// Worker threads; none: one for each core.
     pub threads: Option<NonZeroUsize>,
+}
+
+/// How the job is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// Where metrics and health are served; none: nowhere.
+    pub listen: Option<SocketAddr>,
 }

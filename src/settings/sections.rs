@@ -11,13 +11,16 @@ use super::keys::{self, Effect, Kind};
 use super::reader::{Reader, Section, join};
 use super::values::{self, ByteSize, Destination, WarmUp, Wrong};
 use super::{
-    Delivery, Emit, FieldSettings, JobSettings, LimitSettings, OutputSettings, StreamSettings, TimeUnit,
-    WireFormat,
+    Delivery, Emit, FieldSettings, HttpSettings, JobSettings, LimitSettings, OutputSettings, StreamSettings,
+    TimeUnit, WireFormat,
 };
 use crate::event::Span;
 
 pub(super) const ANY_SPAN: RangeInclusive<Span> = Span(0)..=Span(366 * 86_400_000_000);
 const COMMIT_INTERVALS: RangeInclusive<Span> = Span(0)..=Span::seconds(60);
+/// A shutdown that waits for nothing would answer everything again; one that waits for long is killed by whoever
+/// asked for it.
+const GRACES: RangeInclusive<Span> = Span::seconds(1)..=Span::seconds(600);
 /// Shorter than this, a partition would count as idle between two ordinary fetches.
 const IDLE_AFTER: RangeInclusive<Span> = Span(100_000)..=Span(366 * 86_400_000_000);
 
@@ -32,6 +35,7 @@ pub(super) fn job<'a>(reader: &mut Reader<'a>, root: &Section<'a>) -> JobSetting
         commit_interval: reader.duration(&section, "commit_interval", COMMIT_INTERVALS),
         emit: reader.choice(&section, "emit", &emits).unwrap_or_default(),
         instances: whole(reader, &section, "instances", 1..=10_000).unwrap_or(NonZeroUsize::MIN),
+        grace: reader.duration(&section, "grace", GRACES),
     }
 }
 
@@ -128,10 +132,9 @@ pub(super) fn limits<'a>(reader: &mut Reader<'a>, root: &Section<'a>) -> LimitSe
     }
 }
 
-/// Sections that only a later version acts on.
-pub(super) fn later<'a>(reader: &mut Reader<'a>, root: &Section<'a>) {
+pub(super) fn http<'a>(reader: &mut Reader<'a>, root: &Section<'a>) -> HttpSettings {
     let section = reader.open(root, "http", "http");
-    check_later_keys(reader, &section);
+    HttpSettings { listen: reader.text(&section, "listen", values::listen).flatten() }
 }
 
 /// A key without effect must still hold what it will take, or the file breaks on the day it gets one.

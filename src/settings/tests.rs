@@ -67,6 +67,14 @@ fn the_least_file_has_a_name_and_all_documented_defaults() {
     assert_eq!(output.dead_letters, Destination::Topic("tollgate.dead-letters".into()));
     assert!(!output.mask_dead_letters);
     assert_eq!(settings.limits, LimitSettings::default());
+    assert_eq!(job.grace, Span::seconds(20));
+    assert_eq!(settings.http.listen, Some(SocketAddr::from(([127, 0, 0, 1], 9090))));
+}
+
+#[test]
+fn http_can_be_off_and_a_grace_can_be_set() {
+    let settings = loads(&format!("{LEAST}grace = \"2m\"\n[http]\nlisten = \"off\"\n"));
+    assert_eq!((settings.http.listen, settings.job.grace), (None, Span::seconds(120)));
 }
 
 #[test]
@@ -178,7 +186,6 @@ fn the_published_shape_of_all_settings_is_accepted() {
             "`output.decisions` has no effect in this version",
             "`output.decide` has no effect in this version",
             "`output.audit` has no effect in this version",
-            "`http.listen` has no effect in this version",
         ]
     );
     assert!(loaded.warnings.iter().all(|warning| warning.severity == Severity::Warning));
@@ -215,7 +222,7 @@ fn an_unknown_key_is_shown_with_a_caret_the_valid_keys_and_the_one_meant() {
         "tollgate.toml:3:1",
         "3 │ commit_intervall = \"1s\"",
         "────────┬───────",
-        "did you mean `commit_interval`? valid keys: `name`, `rules`, `delivery`, `commit_interval`, `emit`, `instances`",
+        "did you mean `commit_interval`? valid keys: `name`, `rules`, `delivery`, `commit_interval`, `emit`, `instances`, `grace`",
     ] {
         assert!(drawn.contains(part), "{part} is missing in\n{drawn}");
     }
@@ -277,6 +284,13 @@ fn each_kind_of_wrong_value_says_what_the_key_takes() {
             "mask_dead_letters = \"yes\"",
             "must be `true` or `false`, not `yes` | write it without quotes",
         ),
+        ("job", "grace = \"0s\"", "must be from \"1s\" to \"10m\", not `0s`"),
+        (
+            "http",
+            "listen = \"localhost:9090\"",
+            "must be an IP address and a port, or \"off\", not `localhost:9090` | write \"127.0.0.1:9090\" for this machine",
+        ),
+        ("http", "listen = 9090", "must be an IP address and a port, or \"off\", not the number 9090"),
         ("output", "decide = \"some\"", "must be \"all\" or \"touched\", not `some`"),
     ] {
         let text = match section {

@@ -4,6 +4,7 @@
 //! secret's text leaves only through [`Secret::reveal`]: printing one for debugging prints `***`.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -245,9 +246,37 @@ pub(super) fn broker(text: &str) -> Result<String, Wrong> {
     if port_fits && host_fits { Ok(text.to_owned()) } else { Err(wrong()) }
 }
 
+/// An address of this machine to listen at, or none where that is off.
+pub(super) fn listen(text: &str) -> Result<Option<SocketAddr>, Wrong> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let wrong = || {
+        Wrong::expected("an IP address and a port, or \"off\"").help(
+            "write \"127.0.0.1:9090\" for this machine only, \"0.0.0.0:9090\" or \"[::]:9090\" for all that reach it",
+        )
+    };
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() > 0 => Ok(Some(address)),
+        _ => Err(wrong()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_to_listen_at_is_numbers_or_off() {
+        for text in ["127.0.0.1:9090", "0.0.0.0:1", "[::]:9090", "[::1]:65535"] {
+            let parsed = listen(text).unwrap_or_else(|_| panic!("{text}"));
+            assert_eq!(parsed.map(|address| address.to_string()).as_deref(), Some(text));
+        }
+        assert_eq!(listen("off"), Ok(None));
+        for text in ["", "9090", ":9090", "localhost:9090", "127.0.0.1", "127.0.0.1:0", "::1:9090", "Off"] {
+            assert!(listen(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn sizes_read_back_as_they_are_written() {

@@ -20,7 +20,7 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{Producer, ProducerContext};
 
 use super::{TransactionProducer, WAIT, serve_events};
-use crate::event::{Coordinates, crash_point};
+use crate::event::{Clock, Coordinates, SystemClock, crash_point};
 use crate::sink::deliveries::about_itself;
 use crate::sink::{Destination, SinkError};
 use crate::source::kafka::{PartitionCommit, log_line, offsets_to_commit, words};
@@ -39,6 +39,8 @@ pub(super) struct Settled {
     pub(super) producer: Arc<TransactionProducer>,
     pub(super) step: u64,
     pub(super) outcome: Result<(), SinkError>,
+    /// From the acknowledgement of its last message to the broker's answer.
+    pub(super) took: Duration,
 }
 
 pub(super) struct Committer {
@@ -57,10 +59,15 @@ const ATTEMPTS_MAX: usize = 16;
 
 impl Committer {
     pub(super) fn run(self) {
+        let clock = SystemClock::start();
         let mut failed = None;
         while let Ok(closed) = self.to_commit.recv() {
+            let mut began = clock.elapsed();
             let outcome = match &failed {
-                None => commit(&closed, &self.abandoned),
+                None => drain(&closed.producer).and_then(|()| {
+                    began = clock.elapsed();
+                    commit(&closed, &self.abandoned)
+                }),
                 Some(reason) => Err(SinkError::Transaction {
                     attempt: "committing a transaction",
                     reason: format!("an earlier one failed: {reason}"),
@@ -70,7 +77,9 @@ impl Committer {
                 tracing::warn!(id = self.id, %error, "a transaction was not committed");
                 failed.get_or_insert_with(|| error.to_string());
             }
-            if self.settled.send(Settled { producer: closed.producer, step: closed.step, outcome }).is_err() {
+            let took = clock.elapsed().saturating_sub(began);
+            let settled = Settled { producer: closed.producer, step: closed.step, outcome, took };
+            if self.settled.send(settled).is_err() {
                 return;
             }
         }
@@ -79,7 +88,6 @@ impl Committer {
 
 fn commit(closed: &Closed, abandoned: &AtomicBool) -> Result<(), SinkError> {
     let producer = &closed.producer;
-    drain(producer)?;
     crash_point("before-send-offsets");
     if !closed.offsets.is_empty() {
         let offsets = offsets_to_commit(closed.offsets.iter())

@@ -87,6 +87,8 @@ pub struct TransactionSink {
     committed: u64,
     handed: u64,
     rejected: Vec<Rejected>,
+    /// How long each commit took that was settled since it was last asked for.
+    took: Vec<Duration>,
 }
 
 struct Open {
@@ -162,6 +164,7 @@ impl TransactionSink {
             committed: 0,
             handed: 0,
             rejected: Vec::new(),
+            took: Vec::new(),
         })
     }
 
@@ -226,6 +229,11 @@ impl TransactionSink {
         Ok(Receipt::up_to(self.committed))
     }
 
+    /// How long each commit took, from the acknowledgement of its last message, since this was last asked.
+    pub fn commits(&mut self) -> Vec<Duration> {
+        std::mem::take(&mut self.took)
+    }
+
     /// See [`super::Sink::rejected`].
     pub fn rejected(&mut self) -> Vec<Rejected> {
         std::mem::take(&mut self.rejected)
@@ -249,6 +257,7 @@ impl TransactionSink {
             return Err(error);
         }
         self.committed = self.committed.max(settled.step);
+        self.took.push(settled.took);
         tracing::trace!(step = settled.step, "committed a transaction");
         self.idle.push_back(settled.producer);
         Ok(())

@@ -5,7 +5,7 @@
 //! library's own reaction to a rebalance is replaced, so partitions stay assigned until the loop lets
 //! them go; while closing, when no loop is left, they are let go at once, or closing would wait for ever.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,6 +19,7 @@ use rdkafka::{ClientContext, TopicPartitionList};
 
 use super::contact::{Complaint, ask};
 use super::{ConsumerSettings, KafkaSettings, Side, SourceError};
+use crate::event::Partition;
 
 /// How long a question to the brokers may take.
 pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(30);
@@ -35,6 +36,7 @@ pub(super) enum Report {
 #[derive(Default)]
 pub(super) struct Reporter {
     reports: Mutex<VecDeque<Report>>,
+    ends: Mutex<BTreeMap<Partition, i64>>,
     detail: Mutex<Option<String>>,
     complaint: Mutex<Option<Complaint>>,
     closing: AtomicBool,
@@ -44,6 +46,11 @@ impl Reporter {
     /// The oldest report not yet taken.
     pub(super) fn take(&self) -> Option<Report> {
         open(&self.reports).pop_front()
+    }
+
+    /// The end of each partition that is read, as the library last heard of it.
+    pub(super) fn ends(&self) -> BTreeMap<Partition, i64> {
+        open(&self.ends).clone()
     }
 
     /// The library's sentence about the last error.
@@ -69,6 +76,17 @@ fn open<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl ClientContext for Reporter {
+    fn stats(&self, statistics: rdkafka::Statistics) {
+        let mut ends = open(&self.ends);
+        for (topic, counts) in &statistics.topics {
+            let known = counts.partitions.iter().filter(|(number, end)| **number >= 0 && end.ls_offset >= 0);
+            for (number, end) in known {
+                let partition = Partition { topic: topic.as_str().into(), partition: *number };
+                ends.insert(partition, end.ls_offset);
+            }
+        }
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         if let Some(complaint) = Complaint::of_log(facility, message) {
             self.note(complaint);
@@ -156,6 +174,10 @@ pub(super) fn subscribe(settings: &ConsumerSettings) -> Result<Subscribed, Sourc
     let mut ours = vec![("group.id", settings.group.as_str())];
     ours.extend(settings.instance.as_deref().map(|instance| ("group.instance.id", instance)));
     let config = settings.kafka.client_config(Side::Consumer, &settings.group, &ours)?;
+    let mut config = config;
+    if config.get("statistics.interval.ms").is_none() {
+        config.set("statistics.interval.ms", "1000");
+    }
     let consumer: BaseConsumer<Reporter> = config
         .create_with_context(Reporter::default())
         .map_err(|error| SourceError::stop("making the Kafka consumer", &error))?;

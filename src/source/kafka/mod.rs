@@ -210,6 +210,11 @@ impl KafkaSource {
         self.commands.send(Command::Begin { epoch: assigned.epoch, from }).map_err(|_| SourceError::Ended)
     }
 
+    /// The end of each partition that is read, as it was a second ago at most: what committed readers may see.
+    pub fn ends(&self) -> BTreeMap<Partition, i64> {
+        self.consumer.reporter().ends()
+    }
+
     /// Who this member is to its group right now: what a transaction needs that commits offsets.
     ///
     /// Fails where the consumer has not joined its group.

@@ -1,0 +1,297 @@
+//! What the job tells about itself while it runs: per batch what a batch did, once a second how things stand.
+//!
+//! Takes looks at an [`Incarnation`]; writes to [`Metrics`] and [`Health`]. Keeps what alerts wait for their
+//! acknowledgement, and what each rule did since it was last told.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::incarnation::Incarnation;
+use super::{Answered, Progress};
+use crate::alert::AlertBatch;
+use crate::event::{Clock, Partition, SystemClock};
+use crate::metrics::{
+    Build, Health, HealthLimits, HistoryTotals, Lag, Metrics, Phase, RecoveryTotals, RowTotals, RuleWork,
+    TransactionResult, WindowUse,
+};
+use crate::rules::Emit;
+use crate::sink::Receipt;
+use crate::source::RawBatch;
+
+/// Where the job tells about itself.
+#[derive(Clone)]
+pub struct Observers {
+    /// Numbers.
+    pub metrics: Metrics,
+    /// Whether it lives and answers.
+    pub health: Arc<Health>,
+    /// Whose readings health is judged by.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Observers {
+    /// Observers that count from now.
+    pub fn start(grace: Duration) -> Self {
+        let clock = SystemClock::start();
+        let metrics = Metrics::new(&Build::this(), &clock);
+        let health = Health::new(HealthLimits::with_grace(grace), clock.elapsed());
+        Self { metrics, health: Arc::new(health), clock: Arc::new(clock) }
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        self.health.enter(phase, self.clock.elapsed());
+    }
+
+    pub(super) fn recovering(&self, progress: Progress) {
+        let rows = progress.absorbed + progress.replayed;
+        let all = progress.to_absorb + progress.to_replay;
+        #[expect(clippy::cast_precision_loss, reason = "a share for people")]
+        let share = if all == 0 { 1.0 } else { (rows as f64 / all as f64).min(1.0) };
+        self.enter(Phase::Recovering { progress: share });
+        let (absorbed_rows, replayed_rows) = (progress.absorbed, progress.replayed);
+        self.metrics.recovery(&RecoveryTotals { progress: share, absorbed_rows, replayed_rows });
+    }
+}
+
+/// How often how things stand is told.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Steps whose alerts wait for their acknowledgement at most; older ones go untold.
+const STEPS_WAITING_MAX: usize = 65_536;
+
+/// What was seen since it was last told.
+#[derive(Default)]
+pub(super) struct Seen {
+    last: Option<Duration>,
+    rules: BTreeMap<(bool, usize), Work>,
+    /// Kafka timestamps, microseconds, of the records whose alerts each step published.
+    published: VecDeque<(u64, Vec<i64>)>,
+    /// Kafka timestamp of the last record of each partition, by its index.
+    timestamps: BTreeMap<u32, i64>,
+}
+
+#[derive(Default)]
+struct Work {
+    hits: u64,
+    alerts: u64,
+    suppressed: u64,
+    errors: u64,
+}
+
+impl Seen {
+    /// Takes note of a batch that came in.
+    pub(super) fn records(&mut self, metrics: &Metrics, batch: &RawBatch, streams: &[&str]) {
+        let mut counts = vec![0_usize; streams.len()];
+        for record in &batch.records {
+            let stream = batch.partitions[record.partition as usize].stream;
+            if let Some(count) = counts.get_mut(stream) {
+                *count += 1;
+            }
+            if let Some(timestamp) = record.timestamp {
+                self.timestamps.insert(record.partition, timestamp);
+            }
+        }
+        for (stream, count) in streams.iter().zip(counts).filter(|(_, count)| *count > 0) {
+            metrics.events_in(stream, count);
+        }
+    }
+
+    /// Takes note of what rules did.
+    pub(super) fn answered(&mut self, answered: &Answered, made: &AlertBatch) {
+        let ordered = answered.emit == Emit::InOrder;
+        for found in &answered.hits.hits {
+            self.rules.entry((ordered, found.query)).or_default().hits += found.rows.len() as u64;
+        }
+        for error in &answered.hits.errors {
+            self.rules.entry((ordered, error.query)).or_default().errors += 1;
+        }
+        for alert in &made.alerts {
+            self.rules.entry((ordered, alert.rule)).or_default().alerts += 1;
+        }
+        for rule in &made.suppressed_rules {
+            self.rules.entry((ordered, *rule)).or_default().suppressed += 1;
+        }
+    }
+
+    /// Takes note of the alerts of a step, to know later how long their acknowledgement took.
+    pub(super) fn published(&mut self, step: u64, timestamps: Vec<i64>) {
+        if !timestamps.is_empty() && self.published.len() < STEPS_WAITING_MAX {
+            self.published.push_back((step, timestamps));
+        }
+    }
+
+    /// Tells how long the alerts took that are durable now.
+    pub(super) fn durable(&mut self, metrics: &Metrics, step: u64, now: i64) {
+        while let Some((_, timestamps)) = self.published.pop_front_if(|(published, _)| *published <= step) {
+            let since = |at: i64| Duration::from_micros(now.saturating_sub(at).max(0).unsigned_abs());
+            let known = timestamps.into_iter().filter(|at| *at != i64::MIN);
+            let latencies: Vec<Duration> = known.map(since).collect();
+            metrics.alerts_acknowledged(&latencies);
+        }
+    }
+}
+
+impl Incarnation<'_> {
+    pub(super) fn observe_phase(&self, phase: Phase) {
+        if let Some(observers) = &self.job.observers {
+            observers.enter(phase);
+        }
+    }
+
+    /// These partitions are ours, and their windows are rebuilt next.
+    pub(super) fn observe_assigned(&self, partitions: &[Partition]) {
+        let Some(observers) = &self.job.observers else { return };
+        observers.metrics.assigned(partitions);
+        observers.health.assigned(partitions.len());
+        observers.metrics.recovery_began();
+        let makers = [&self.parts.on_arrival, &self.parts.in_order];
+        let rules = makers.iter().flat_map(|maker| maker.rules().iter());
+        let named = rules.map(|rule| (rule.header.id.as_str(), rule.header.status.name()));
+        observers.metrics.rule_set(&self.job.policy.ruleset, named);
+    }
+
+    pub(super) fn observe_recovery(&self, progress: Progress) {
+        let Some(observers) = &self.job.observers else { return };
+        observers.health.turned(observers.clock.elapsed());
+        observers.recovering(progress);
+    }
+
+    pub(super) fn observe_recovered(&self, progress: Progress) {
+        let Some(observers) = &self.job.observers else { return };
+        observers.metrics.recovery_ended(progress.took);
+        observers.enter(Phase::Running);
+    }
+
+    pub(super) fn observe_records(&mut self, batch: &RawBatch) {
+        let Some(observers) = &self.job.observers else { return };
+        let streams: Vec<&str> =
+            self.parts.contract.streams.iter().map(|stream| stream.name.as_str()).collect();
+        self.seen.records(&observers.metrics, batch, &streams);
+    }
+
+    /// A batch was decoded and answered since `began`.
+    pub(super) fn observe_answered(&self, began: Duration) {
+        if let Some(observers) = &self.job.observers {
+            observers.metrics.step(self.job.clock.elapsed().saturating_sub(began));
+        }
+    }
+
+    pub(super) fn observe_receipt(&mut self, receipt: Option<Receipt>) {
+        if let (Some(observers), Some(receipt)) = (&self.job.observers, receipt) {
+            self.seen.durable(&observers.metrics, receipt.step(), self.job.clock.now_micros());
+        }
+    }
+
+    /// Once a turn: the loop lives; once a second: how things stand.
+    pub(super) fn observe(&mut self) {
+        let Some(observers) = &self.job.observers else { return };
+        let now = observers.clock.elapsed();
+        observers.health.turned(now);
+        for took in self.sink.transactions().map(|sink| sink.commits()).unwrap_or_default() {
+            observers.metrics.transaction(TransactionResult::Committed, took);
+        }
+        if self.seen.last.is_some_and(|last| now.saturating_sub(last) < INTERVAL) {
+            return;
+        }
+        self.seen.last = Some(now);
+        let metrics = &observers.metrics.clone();
+        self.observe_rules(metrics);
+        self.observe_lag(metrics);
+        self.observe_windows(metrics);
+        self.observe_history(metrics);
+    }
+
+    fn observe_rules(&mut self, metrics: &Metrics) {
+        let rules = std::mem::take(&mut self.seen.rules);
+        for ((ordered, index), work) in rules {
+            let maker = if ordered { &self.parts.in_order } else { &self.parts.on_arrival };
+            let Some(rule) = maker.rules().get(index) else { continue };
+            let Work { hits, alerts, suppressed, errors } = work;
+            let status = rule.header.status.name();
+            metrics.rules(&[RuleWork { rule: &rule.header.id, status, hits, alerts, suppressed, errors }]);
+        }
+        let counts = self.parts.core.counts().into_owned();
+        metrics.rows(&RowTotals {
+            answered: counts.answered,
+            repeats: counts.repeats,
+            late: counts.late,
+            waiting: counts.waiting,
+            dead_letters: &counts.dead_letters_by_kind,
+        });
+    }
+
+    fn observe_lag(&mut self, metrics: &Metrics) {
+        let now = self.job.clock.now_micros();
+        let ends = self.source.ends();
+        let lags = self.offsets.iter().filter_map(|(partition, next)| {
+            let end = *ends.get(partition)?;
+            let records = end.saturating_sub(next.0).max(0).unsigned_abs();
+            let read = self.index(partition).and_then(|index| self.seen.timestamps.get(&index));
+            let age = read.filter(|_| records > 0).map_or(0, |read| now.saturating_sub(*read).max(0));
+            Some(Lag { partition, records, age: Duration::from_micros(age.unsigned_abs()) })
+        });
+        metrics.lag(&lags.collect::<Vec<_>>());
+        let watermark = self.parts.core.watermarks().current();
+        if watermark != i64::MIN {
+            metrics
+                .watermark_delay(Duration::from_micros(now.saturating_sub(watermark).max(0).unsigned_abs()));
+        }
+    }
+
+    fn observe_windows(&self, metrics: &Metrics) {
+        let reports: Vec<(&str, usize, String, crate::window::Usage)> = self
+            .parts
+            .core
+            .engines()
+            .flat_map(|(emit, engine)| {
+                let emit = if emit == Emit::InOrder { "in_order" } else { "on_arrival" };
+                let windows = engine.windows().into_iter().enumerate();
+                windows
+                    .map(move |(index, report)| (emit, index, report.partition_by.join(", "), report.usage))
+            })
+            .collect();
+        let uses: Vec<WindowUse<'_>> = reports
+            .iter()
+            .map(|(emit, index, keyed_by, usage)| WindowUse {
+                emit,
+                index: *index,
+                keyed_by,
+                keys: usage.keys,
+                events: usage.events,
+                bytes: usage.bytes,
+            })
+            .collect();
+        metrics.windows(&uses, self.job.policy.memory_max as u64);
+    }
+
+    fn observe_history(&self, metrics: &Metrics) {
+        let Some(status) = self.history.as_ref().map(crate::history::Writer::status) else { return };
+        metrics.history(&HistoryTotals {
+            rows: status.rows,
+            bytes: status.bytes,
+            failures: status.failures,
+            dropped_rows: status.rows_dropped,
+            waiting_rows: status.rows_waiting,
+            segments: status.segments,
+        });
+    }
+}
+
+impl super::Job<'_> {
+    /// Tells the metrics why an incarnation ended.
+    pub(super) fn observe_end(&self, error: &super::JobError) {
+        let Some(observers) = &self.observers else { return };
+        let reason = match error {
+            super::JobError::Lost => "partitions_lost",
+            super::JobError::Sink(crate::sink::SinkError::Fenced { .. }) => "fenced",
+            super::JobError::Sink(_) => "transaction",
+            _ => "source",
+        };
+        observers.metrics.restarted(reason);
+        if let super::JobError::Sink(crate::sink::SinkError::Transaction { .. }) = error {
+            observers.metrics.transaction(TransactionResult::Ambiguous, Duration::ZERO);
+        }
+        observers.enter(Phase::Starting);
+    }
+}
