@@ -146,10 +146,10 @@ impl<'a> Incarnation<'a> {
         Ok(self.parts.core)
     }
 
-    /// What really ended this life: a producer that was shut out asks whether its consumer was as well, for
-    /// then another process has taken over, and this one must not take it back.
+    /// What really ended this life: where a producer was shut out or partitions were lost, the consumer is asked
+    /// whether another process has taken over, for then this one must not take it back.
     pub(super) fn died(&mut self, error: JobError, stop: &AtomicBool) -> JobError {
-        if !matches!(&error, JobError::Sink(SinkError::Fenced { .. })) {
+        if !matches!(&error, JobError::Lost | JobError::Sink(SinkError::Fenced { .. })) {
             return error;
         }
         let until = self.job.clock.elapsed() + VERDICT_WAIT;
@@ -157,7 +157,8 @@ impl<'a> Incarnation<'a> {
             match self.source.next(Duration::from_millis(100)) {
                 KafkaEvent::Error(fault) if fault.fenced() => return fault.into(),
                 KafkaEvent::Revoked { .. } if self.source.release().is_err() => return error,
-                KafkaEvent::Error(SourceError::Ended) => return error,
+                // The group took this member back, so nobody else goes by its name.
+                KafkaEvent::Assigned(_) | KafkaEvent::Error(SourceError::Ended) => return error,
                 _ => {}
             }
         }

@@ -169,7 +169,7 @@ impl Core {
 
     fn drop_repeats(&mut self, decoded: DecodedBatch) -> Result<DecodedBatch, EngineError> {
         self.counts.add_dead_letters(&decoded.dead_letters);
-        let Some(kept) = self.repeats.kept(&decoded)? else { return Ok(decoded) };
+        let Some(kept) = self.repeats.kept(&decoded, self.watermarks.current())? else { return Ok(decoded) };
         self.counts.repeats += (decoded.rows.event_time.len() - kept.len()) as u64;
         let order: Vec<(usize, u32)> = kept.into_iter().map(|row| (0, row)).collect();
         let mut fresh = select::select(&[&decoded], &order)?;

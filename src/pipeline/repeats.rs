@@ -30,7 +30,6 @@ struct SeenIds {
     columns: Vec<usize>,
     converter: RowConverter,
     period: i64,
-    latest: i64,
     times: HashMap<u128, i64, foldhash::fast::FixedState>,
     order: VecDeque<(i64, u128)>,
 }
@@ -49,7 +48,6 @@ impl Repeats {
                 columns: stream.event_id.clone(),
                 converter,
                 period: policy.repeats.0,
-                latest: i64::MIN,
                 times: HashMap::default(),
                 order: VecDeque::new(),
             })
@@ -57,11 +55,17 @@ impl Repeats {
         Self { streams: streams.collect() }
     }
 
-    /// Numbers of the rows that are no repeats; none if all rows are new.
-    pub(super) fn kept(&mut self, batch: &DecodedBatch) -> Result<Option<Vec<u32>>, ArrowError> {
+    /// Numbers of the rows that are no repeats; none if all rows are new. Ids are forgotten a period behind the
+    /// watermark: by the time of a single row, a partition that is read ahead would make the others forget.
+    pub(super) fn kept(
+        &mut self,
+        batch: &DecodedBatch,
+        watermark: i64,
+    ) -> Result<Option<Vec<u32>>, ArrowError> {
         let mut repeated = Vec::new();
         for (seen, rows) in self.streams.iter_mut().zip(&batch.streams) {
             if let Some(seen) = seen {
+                seen.forget(watermark);
                 seen.judge(rows, &batch.rows.event_time, &mut repeated)?;
             }
         }
@@ -92,9 +96,8 @@ impl SeenIds {
         Ok(())
     }
 
-    fn repeats(&mut self, id: u128, time: i64) -> bool {
-        self.latest = self.latest.max(time);
-        let oldest = self.latest.saturating_sub(self.period);
+    fn forget(&mut self, watermark: i64) {
+        let oldest = watermark.saturating_sub(self.period);
         while let Some((at, id)) = self.order.front().copied() {
             if at >= oldest && self.times.len() < IDS_MAX {
                 break;
@@ -104,6 +107,9 @@ impl SeenIds {
                 self.times.remove(&id);
             }
         }
+    }
+
+    fn repeats(&mut self, id: u128, time: i64) -> bool {
         match self.times.get(&id) {
             Some(first) if time.abs_diff(*first) <= self.period.unsigned_abs() => true,
             _ => {
@@ -122,4 +128,30 @@ fn fingerprint(id: &[u8]) -> u128 {
         u128::from(hasher.finish())
     };
     half(0x746f_6c6c) << 64 | half(0x6761_7465)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::DataType;
+
+    use super::*;
+
+    #[test]
+    fn an_id_is_known_for_a_period_behind_the_watermark_however_far_ahead_others_are() {
+        let mut seen = SeenIds {
+            columns: vec![0],
+            converter: RowConverter::new(vec![SortField::new(DataType::Utf8)]).expect("a converter"),
+            period: 60,
+            times: HashMap::default(),
+            order: VecDeque::new(),
+        };
+        assert!(!seen.repeats(1, 100));
+        // Another partition is an hour ahead, and the watermark waits for this one.
+        assert!(!seen.repeats(2, 3_700));
+        seen.forget(110);
+        assert!(seen.repeats(1, 130));
+        assert!(!seen.repeats(1, 161), "past the period it is a new event");
+        seen.forget(3_000);
+        assert_eq!(seen.times.len(), 1);
+    }
 }
