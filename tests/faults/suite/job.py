@@ -35,6 +35,8 @@ dead_letters = "{name}.dead"
 [history]
 url = "{history}"
 flush_interval = "{flush}"
+[http]
+listen = "off"
 """
 
 
