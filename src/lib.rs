@@ -101,6 +101,7 @@
 //! | one bad record never harms its batch; a panic costs the guilty record only | `decode::tests` |
 //! | nothing that reads a clock or a dice can be called from a rule | `sql::functions`, `tests/sql_refused.rs` |
 //! | what `check` passes, an engine runs | `tests/rule_checks.rs` |
+//! | what `/metrics` serves is what is listed, and no series outlives what it names | `metrics::tests` |
 //! | a history that is damaged in any way costs time and never a row | `history::tests::damage` |
 //! | every alert exactly once, whatever is killed, frozen or cut | `tests/faults` |
 //! | no receipt before all of its steps are acknowledged; a restart goes on from the commit | `tests/kafka_embedded.rs` |
@@ -117,6 +118,8 @@
 //! | batches between reader and pipeline | 4 | [`EVENTS_WAITING_MAX`](source::kafka::EVENTS_WAITING_MAX) | the reader waits, and obeys commits meanwhile |
 //! | commands to the reader | 64 | `source::kafka` | the pipeline waits |
 //! | a record | 1 MiB, 64 levels deep | [`DecodeLimits`](decode::DecodeLimits) | dead letter |
+//! | series of one metric | 10,000 | `metrics::series` | the rest counts under `other` |
+//! | HTTP connections | 32, 16 KiB and 10 s each | [`ConnectionLimits`](console::ConnectionLimits) | the next one waits |
 //! | transactions under way | 3 | [`PRODUCERS`](sink::PRODUCERS) | the open one takes more steps |
 //! | rows waiting for the history | 4,000,000 or 256 MiB | [`WriterSettings`](history::WriterSettings) | `append` waits; where the store fails, rows are let go and counted |
 //! | rows waiting for the watermark | 5,000,000 | [`CoreSettings`](pipeline::CoreSettings) | the oldest are answered early |
