@@ -313,7 +313,8 @@ impl TransactionSink {
     fn wait_for_those_before(&mut self) -> Result<(), SinkError> {
         let Some(before) = self.before.take() else { return Ok(()) };
         while before.in_flight_count() > 0 && before.context().failure().is_none() {
-            // The committer serves that producer's events.
+            // Events of its connections count as well, and the committer serves them only while it commits.
+            serve_events(&before);
             if let Ok(settled) = self.settled.recv_timeout(Duration::from_micros(200)) {
                 self.settle(settled)?;
             }
