@@ -152,6 +152,9 @@ pub mod decode;
 // Keyed sliding windows, exact for every row; knows no SQL and no Kafka.
 pub mod window;
 
+// Models of trees trained elsewhere, with their libraries' own numbers.
+pub mod score;
+
 // Rule text to logical plan to the shared graph.
 pub mod sql;
 

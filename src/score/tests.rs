@@ -1,0 +1,133 @@
+//! The libraries' own answers (made by `tests/models/fixtures.py`), and files that were damaged at random.
+
+use std::path::{Path, PathBuf};
+
+use arrow::array::Float64Array;
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::Model;
+
+const MODELS: [&str; 13] = [
+    "xgb_logistic.json",
+    "xgb_squared.ubj",
+    "xgb_softprob.ubj",
+    "xgb_dart.json",
+    "xgb_poisson.json",
+    "lgb_binary.txt",
+    "lgb_zero.txt",
+    "lgb_none.txt",
+    "lgb_multi.txt",
+    "lgb_ova.txt",
+    "lgb_sqrt.txt",
+    "lgb_rf.txt",
+    "lgb_tweedie.txt",
+];
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/fixtures").join(name)
+}
+
+fn table(name: &str) -> Vec<Vec<Option<f64>>> {
+    let text = std::fs::read_to_string(fixture(name)).unwrap();
+    text.lines().map(|line| line.split(',').map(|value| value.parse().ok()).collect()).collect()
+}
+
+fn columns(rows: &[Vec<Option<f64>>]) -> Vec<Float64Array> {
+    (0..4).map(|column| rows.iter().map(|row| row[column]).collect()).collect()
+}
+
+#[test]
+fn every_model_answers_as_its_library_does() {
+    let columns = columns(&table("rows.csv"));
+    let columns: Vec<&Float64Array> = columns.iter().collect();
+    for file in MODELS {
+        let model = Model::open(&fixture(file)).unwrap();
+        let answers = model.predict(&columns);
+        let expected = table(&format!("{}.csv", model.name)).concat();
+        assert_eq!(answers.len(), expected.len(), "{file}");
+        let mut distinct: Vec<u64> = answers.iter().map(|answer| answer.to_bits()).collect();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert!(distinct.len() > 20, "{file} tells rows apart");
+        for (row, (answer, expected)) in answers.iter().zip(expected).enumerate() {
+            let expected = expected.unwrap();
+            let apart = (answer - expected).abs() / expected.abs().max(1e-3);
+            assert!(apart <= 1e-6, "{file} row {row}: {answer} is not {expected}");
+        }
+    }
+}
+
+#[test]
+fn any_number_of_rows_gives_the_same_answers() {
+    let rows = table("rows.csv");
+    let model = Model::open(&fixture("xgb_softprob.ubj")).unwrap();
+    let all = columns(&rows);
+    let all = model.predict(&all.iter().collect::<Vec<_>>());
+    for count in [0, 1, 7, 64, 65] {
+        let some = columns(&rows[..count]);
+        assert_eq!(model.predict(&some.iter().collect::<Vec<_>>()), all[..count * 3], "{count} rows");
+    }
+}
+
+#[test]
+fn links_that_form_no_tree_are_refused() {
+    let text = std::fs::read_to_string(fixture("lgb_binary.txt")).unwrap();
+    let line = text.lines().find(|line| line.starts_with("left_child=")).unwrap();
+    for (link, cause) in [
+        ("0", "two links lead to node 0"),
+        ("900", "a link leads to node 900"),
+        ("-900", "a link leads to node"),
+    ] {
+        let rest = line.split_once(' ').unwrap().1;
+        let broken = text.replacen(line, &format!("left_child={link} {rest}"), 1);
+        let failure = Model::parse(Path::new("m.txt"), broken.as_bytes()).unwrap_err().to_string();
+        assert!(failure.contains(cause), "{failure}");
+    }
+}
+
+#[test]
+fn a_file_cut_off_anywhere_is_refused() {
+    for file in ["xgb_logistic.json", "xgb_squared.ubj", "lgb_binary.txt"] {
+        let bytes = std::fs::read(fixture(file)).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        let end = if file.starts_with("lgb") { text.find("end of trees").unwrap() } else { bytes.len() };
+        for cut in (0..end - 1).step_by(97) {
+            assert!(Model::parse(Path::new(file), &bytes[..cut]).is_err(), "{file} cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn five_thousand_damaged_files_are_read_or_refused_and_never_panic() {
+    let rows = table("rows.csv");
+    let columns = columns(&rows[..70]);
+    let columns: Vec<&Float64Array> = columns.iter().collect();
+    let mut random = ChaCha8Rng::seed_from_u64(20_260_727);
+    let mut refused = 0;
+    for file in ["xgb_logistic.json", "xgb_softprob.ubj", "xgb_dart.json", "lgb_binary.txt", "lgb_multi.txt"]
+    {
+        let sound = std::fs::read(fixture(file)).unwrap();
+        for _ in 0..1_000 {
+            let mut bytes = sound.clone();
+            for _ in 0..random.random_range(1..4) {
+                let at = random.random_range(0..bytes.len());
+                match random.random_range(0..4) {
+                    0 => bytes[at] = (random.next_u32() & 0xff) as u8,
+                    1 => bytes[at] = b"0123456789-,[]{}e."[random.random_range(0..18)],
+                    2 => drop(bytes.drain(at..(at + random.random_range(1..40)).min(bytes.len()))),
+                    _ => bytes.insert(at, b"09-[{#$L"[random.random_range(0..8)]),
+                }
+            }
+            match Model::parse(Path::new(file), &bytes) {
+                Ok(model) if model.features == 4 => drop(model.predict(&columns)),
+                Ok(_) => {}
+                Err(failure) => {
+                    assert!(!failure.to_string().is_empty());
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(refused > 1_000 && refused < 5_000, "{refused} of 5,000 were refused");
+}
