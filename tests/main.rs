@@ -11,6 +11,7 @@ mod deployment;
 mod differential;
 mod kafka_embedded;
 mod kafka_real;
+mod models_in_rules;
 mod readme;
 mod rule_checks;
 mod rule_files;

@@ -1,6 +1,6 @@
 //! The files of a rules folder, read and told apart.
 //!
-//! Takes a path; hands on [`RuleFiles`]: contract, views, lists and rule texts. Whatever can't be read becomes
+//! Takes a path; hands on [`RuleFiles`]: contract, views, lists, models and rule texts. Whatever can't be read becomes
 //! a finding about that file, and the others go on.
 
 use std::fs;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use datafusion_sql::sqlparser::ast::Statement;
 
 use crate::diagnostic::{Diagnostic, SourceText};
+use crate::score::Model;
 use crate::sql::{CatalogSources, List, parse_statements};
 
 /// Folders below this depth are not looked into: a link that leads back would never end.
@@ -18,7 +19,7 @@ const DEPTH_MAX: usize = 16;
 /// What a rules folder holds.
 #[derive(Debug, Default)]
 pub struct RuleFiles {
-    /// Contract, views and lists.
+    /// Contract, views, lists and models.
     pub catalog: CatalogSources,
     /// Files of one rule each, in the order of their paths.
     pub rules: Vec<Arc<SourceText>>,
@@ -64,8 +65,10 @@ impl RuleFiles {
         let mut files = Self::default();
         files.catalog.contract = files.text(&schema);
         for file in paths.iter().filter(|file| !same_file(file, &schema)) {
-            let in_lists = file.strip_prefix(&root).is_ok_and(|relative| relative.starts_with("lists"));
-            if in_lists {
+            let within = |folder| file.strip_prefix(&root).is_ok_and(|relative| relative.starts_with(folder));
+            if within("models") {
+                files.model(file);
+            } else if within("lists") {
                 files.list(file);
             } else if file.extension().is_some_and(|ending| ending == "sql") {
                 files.sql(file, one_file.then_some(path));
@@ -94,6 +97,15 @@ impl RuleFiles {
             Err(failure) => self
                 .diagnostics
                 .push(Diagnostic::file_error(path.display(), failure.to_string()).with_code("list")),
+        }
+    }
+
+    fn model(&mut self, path: &Path) {
+        match Model::open(path) {
+            Ok(model) => self.catalog.models.push(model),
+            Err(failure) => self
+                .diagnostics
+                .push(Diagnostic::file_error(path.display(), failure.to_string()).with_code("model")),
         }
     }
 

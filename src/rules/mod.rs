@@ -1,9 +1,9 @@
 //! Rule files: a folder of SQL becomes a [`RuleSet`] that a job can run.
 //!
-//! Takes a folder (`schema.sql`, rules and views in any sub-folder, `lists/`); hands on the rules that are
+//! Takes a folder (`schema.sql`, rules and views in any sub-folder, `lists/`, `models/`); hands on the rules that are
 //! sound, compiled into graphs, and every finding of every file. A broken rule is left out and reported; it
 //! never stops the others. What would surprise: a rule's version is a hash of what changes its answers
-//! (query, action, score, reason, dedup, budget, views), so a new title or owner is no new version.
+//! (query, action, score, reason, dedup, budget, views, models), so a new title or owner is no new version.
 
 mod folder;
 mod header;
@@ -129,6 +129,7 @@ impl RuleSet {
         let mut compiled = compile(&self.catalog, &queries);
         self.diagnostics.append(&mut compiled.diagnostics);
         self.leave_out_what_cannot_run(&mut compiled.graph, &queries);
+        let models = self.catalog.model_versions();
         let mut rules = Vec::new();
         let mut sound = Vec::new();
         for plan in compiled.graph.queries {
@@ -138,7 +139,7 @@ impl RuleSet {
             let columns: Vec<String> = plan.outputs.iter().map(|output| output.name.clone()).collect();
             let findings = header.check_columns(source, &columns);
             if findings.is_empty() {
-                let version = version::of_rule(header, source, views);
+                let version = version::of_rule(header, source, views, &models);
                 rules.push(Rule { header: header.clone(), version, source: Arc::clone(source), columns });
                 sound.push(plan);
             }

@@ -11,8 +11,13 @@ use super::{Header, Rule};
 use crate::diagnostic::SourceText;
 use crate::sql::parse_statements;
 
-/// Version of one rule; `views` are name and text of every view of the folder.
-pub(super) fn of_rule(header: &Header, source: &SourceText, views: &[(String, String)]) -> String {
+/// Version of one rule; `views` are name and text of every view of the folder, `models` name and hash.
+pub(super) fn of_rule(
+    header: &Header,
+    source: &SourceText,
+    views: &[(String, String)],
+    models: &[(String, String)],
+) -> String {
     let mut digest = Sha256::new();
     let mut add = |part: &str| {
         digest.update(part.len().to_le_bytes());
@@ -23,11 +28,31 @@ pub(super) fn of_rule(header: &Header, source: &SourceText, views: &[(String, St
         "{:?} {} {:?} {:?} {:?}",
         header.action, header.score, header.reason, header.dedup, header.budget
     ));
-    for (name, text) in used_views(&source.text, views) {
+    let used = used_views(&source.text, views);
+    for (name, text) in &used {
         add(name);
         add(&tokens(text));
     }
+    let texts: Vec<&str> = std::iter::once(&*source.text).chain(used.iter().map(|(_, text)| *text)).collect();
+    for (name, hash) in models.iter().filter(|(name, _)| texts.iter().any(|text| predicts(text, name))) {
+        add(name);
+        add(hash);
+    }
     hex(&digest.finalize())
+}
+
+/// Whether a text calls `predict` and holds the model's name, or `name#class`, in quotes.
+fn predicts(text: &str, model: &str) -> bool {
+    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize().unwrap_or_default();
+    let calls =
+        |token: &Token| matches!(token, Token::Word(word) if word.value.eq_ignore_ascii_case("predict"));
+    let names = |token: &Token| match token {
+        Token::SingleQuotedString(text) => {
+            text.split('#').next().is_some_and(|name| name.eq_ignore_ascii_case(model))
+        }
+        _ => false,
+    };
+    tokens.iter().any(calls) && tokens.iter().any(names)
 }
 
 /// Version of a set of rules.

@@ -16,9 +16,11 @@ use datafusion_sql::sqlparser::ast::Query;
 
 use super::contract::parse_contract;
 use super::list::List;
+use super::predict::{Models, PREDICT, Predict};
 use super::{functions, view};
 use crate::diagnostic::{Diagnostic, SourceText};
 use crate::event::Contract;
+use crate::score::Model;
 
 /// The files a catalog is made from.
 #[derive(Debug, Default)]
@@ -29,6 +31,8 @@ pub struct CatalogSources {
     pub views: Vec<Arc<SourceText>>,
     /// Reference tables.
     pub lists: Vec<List>,
+    /// Models that `predict` may name.
+    pub models: Vec<Model>,
 }
 
 /// Streams, views, lists and functions.
@@ -39,6 +43,7 @@ pub struct Catalog {
     /// Views that were refused.
     pub(super) broken_views: BTreeSet<String>,
     lists: BTreeMap<String, Arc<List>>,
+    models: Arc<Models>,
     sources: HashMap<String, Arc<dyn TableSource>>,
     scalars: HashMap<String, Arc<ScalarUDF>>,
     aggregates: HashMap<String, Arc<AggregateUDF>>,
@@ -72,6 +77,7 @@ impl Catalog {
         };
         let (lists, mut findings) = lists_of_own_names(&contract, sources.lists);
         let mut catalog = Self::over(contract, lists);
+        findings.extend(catalog.add_models(sources.models));
         findings.extend(super::on_large_stack(|| {
             view::add_views(&mut catalog, sources.contract.as_ref(), &sources.views)
         }));
@@ -94,6 +100,7 @@ impl Catalog {
             views: BTreeMap::new(),
             broken_views: BTreeSet::new(),
             lists: lists.into_iter().map(|list| (list.name.clone(), Arc::new(list))).collect(),
+            models: Arc::default(),
             sources,
             scalars: functions::scalars(),
             aggregates: functions::aggregates(),
@@ -101,6 +108,35 @@ impl Catalog {
             planners: functions::planners(),
             options,
         }
+    }
+
+    /// Makes models known to `predict`; what is wrong with those that are not.
+    fn add_models(&mut self, models: Vec<Model>) -> Vec<Diagnostic> {
+        let mut known = Models::default();
+        let mut findings = Vec::new();
+        for model in models {
+            if let Some(other) = known.sound.get(&model.name) {
+                let message =
+                    format!("two models are called {}: {} and {}", model.name, other.format, model.format);
+                let finding = Diagnostic::file_error(format!("models/{}", model.name), message);
+                findings.push(finding.with_help("rename one of them").with_code("model"));
+                continue;
+            }
+            known.sound.insert(model.name.clone(), Arc::new(model));
+        }
+        self.models = Arc::new(known);
+        self.scalars.insert(PREDICT.to_owned(), Arc::new(Predict::over(Arc::clone(&self.models))));
+        findings
+    }
+
+    /// The models that `predict` may name.
+    pub(super) fn models(&self) -> Arc<Models> {
+        Arc::clone(&self.models)
+    }
+
+    /// Name and content hash of each model, for versions.
+    pub(crate) fn model_versions(&self) -> Vec<(String, String)> {
+        self.models.sound.values().map(|model| (model.name.clone(), model.version.clone())).collect()
     }
 
     /// The query of a view.

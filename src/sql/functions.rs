@@ -19,7 +19,7 @@ use datafusion_expr::{
 use ipnet::IpNet;
 
 /// Our own functions, a line each, for help texts.
-pub const FUNCTION_NOTES: [(&str, &str); 2] = [
+pub const FUNCTION_NOTES: [(&str, &str); 3] = [
     (
         "distance_km(lat1, lon1, lat2, lon2)",
         "great-circle distance in kilometres between two places in degrees",
@@ -27,6 +27,10 @@ pub const FUNCTION_NOTES: [(&str, &str); 2] = [
     (
         "ip_in_network(ip, network)",
         "whether an IPv4 or IPv6 address lies in a network such as '10.0.0.0/8'; null if either can't be read",
+    ),
+    (
+        "predict('model', feature, …)",
+        "what the tree model in models/ gives for the features; 'model#2' is class 2 of several; null is missing",
     ),
 ];
 

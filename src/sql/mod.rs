@@ -21,6 +21,7 @@ mod list;
 mod lookup;
 mod lower;
 mod plan;
+mod predict;
 mod refuse;
 mod rewrite;
 mod tables;

@@ -3,6 +3,7 @@
 //! Takes the query as it was written; hands on every finding. These checks come before planning since the
 //! parsed text knows where each word stands and the plan does not.
 
+mod prediction;
 mod table;
 mod window;
 
@@ -337,6 +338,9 @@ impl Judge<'_> {
             };
             self.refuse(span, &format!("no function is called {name}"), &help);
             return;
+        }
+        if name == super::predict::PREDICT {
+            self.prediction(function);
         }
         match &function.over {
             None if self.catalog.aggregates(&name) && self.selects.last() == Some(&true) => {}

@@ -113,6 +113,7 @@ impl World {
             contract: Some(SourceText::new("schema.sql", CONTRACT)),
             views: Vec::new(),
             lists: lists.collect(),
+            models: Vec::new(),
         };
         let (catalog, findings) = Catalog::build(sources).expect("the contract is sound");
         assert!(findings.is_empty(), "{findings:?}");

@@ -88,6 +88,7 @@ impl World {
             contract: Some(SourceText::new("schema.sql", self.schema.as_str())),
             lists: lists.collect(),
             views: views.collect(),
+            models: Vec::new(),
         };
         Catalog::build(sources).unwrap_or_else(|found| panic!("{}", render_all(&found, Colour::Off)))
     }

@@ -1,0 +1,133 @@
+//! Models in a rules folder: called from SQL, refused where they don't fit, part of a rule's version.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+use tollgate::rules::{AnswerOrder, Emit, RuleFiles, RuleSet};
+
+const SCHEMA: &str = "CREATE TABLE payments (tx VARCHAR NOT NULL, event_time TIMESTAMP NOT NULL, amount DOUBLE, \
+                      age_days DOUBLE, count_1h BIGINT, kind INTEGER, note VARCHAR, PRIMARY KEY (tx));";
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/fixtures").join(name)
+}
+
+fn folder(rules: &[(&str, &str)], models: &[(&str, &str)]) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("schema.sql"), SCHEMA).unwrap();
+    std::fs::create_dir(folder.path().join("models")).unwrap();
+    for (from, to) in models {
+        std::fs::copy(fixture(from), folder.path().join("models").join(to)).unwrap();
+    }
+    for (name, text) in rules {
+        let header = format!(
+            "-- @id: {name}\n-- @title: {name}\n-- @status: live\n-- @severity: low\n-- @score: 1\n-- @reason: \"scored\"\n-- @owner: team\n"
+        );
+        std::fs::write(folder.path().join(format!("{name}.sql")), header + text).unwrap();
+    }
+    folder
+}
+
+fn compiled(folder: &TempDir) -> RuleSet {
+    let files = RuleFiles::open(folder.path(), None).unwrap();
+    RuleSet::compile(files, AnswerOrder::Default(Emit::OnArrival)).unwrap()
+}
+
+fn findings(query: &str) -> String {
+    let folder =
+        folder(&[("r", query)], &[("xgb_logistic.json", "risk.json"), ("lgb_multi.txt", "kinds.txt")]);
+    let found = compiled(&folder).diagnostics;
+    found.iter().map(|finding| format!("{} {:?}\n", finding.message, finding.help)).collect()
+}
+
+#[test]
+fn a_call_that_does_not_fit_its_model_is_refused_with_a_way_out() {
+    for (call, message) in [
+        ("predict('rysk', amount, age_days, count_1h, kind)", "did you mean 'risk'?"),
+        ("predict('risk', amount, age_days)", "takes 4 features and is given 2"),
+        (
+            "predict('risk', age_days, amount, count_1h, kind)",
+            "age_days stands where model 'risk' has its feature amount",
+        ),
+        ("predict('risk', note, age_days, count_1h, kind)", "predict() can't take (VARCHAR, VARCHAR, DOUBLE"),
+        ("predict('kinds', amount, age_days, count_1h, kind)", "tells 3 classes apart"),
+        ("predict('kinds#3', amount, age_days, count_1h, kind)", "has the classes 0 to 2"),
+        ("predict('risk#0', amount, age_days, count_1h, kind)", "has one value and no classes"),
+        ("predict(note, amount, age_days, count_1h, kind)", "takes the name of a model as text"),
+    ] {
+        let found = findings(&format!("SELECT tx, {call} AS score FROM payments"));
+        assert!(found.contains(message), "{call}: {found}");
+    }
+    let found =
+        findings("SELECT tx, predict('risk', amount, age_days * 2, count_1h, kind) AS score FROM payments");
+    assert_eq!(found, "");
+}
+
+#[test]
+fn a_broken_model_stops_only_the_rules_that_use_it() {
+    let rule = "SELECT tx, predict('risk', amount, age_days, count_1h, kind) AS score FROM payments";
+    let folder = folder(&[("uses", rule), ("other", "SELECT tx FROM payments")], &[]);
+    std::fs::write(folder.path().join("models/risk.json"), "{\"learner\": {}}").unwrap();
+    let set = compiled(&folder);
+    assert_eq!(set.running().map(|rule| rule.header.id.as_str()).collect::<Vec<_>>(), ["other"]);
+    let about: Vec<bool> =
+        set.diagnostics.iter().map(|finding| finding.source.file.ends_with("risk.json")).collect();
+    assert!(about.contains(&true) && about.contains(&false), "{:?}", set.diagnostics);
+}
+
+#[test]
+fn a_new_model_is_a_new_version_of_the_rules_that_use_it() {
+    let rules = [
+        ("uses", "SELECT tx, predict('risk', amount, age_days, count_1h, kind) AS score FROM payments"),
+        ("other", "SELECT tx FROM payments"),
+    ];
+    let versions = |model: &str| {
+        let set = compiled(&folder(&rules, &[(model, "risk.json")]));
+        let version = |id: &str| set.running().find(|rule| rule.header.id == id).unwrap().version.clone();
+        (version("uses"), version("other"))
+    };
+    let (before, after) = (versions("xgb_logistic.json"), versions("xgb_dart.json"));
+    assert_ne!(before.0, after.0);
+    assert_eq!(before.1, after.1);
+    assert_eq!(before, versions("xgb_logistic.json"));
+}
+
+#[test]
+fn a_rule_gives_the_numbers_of_the_library() {
+    let folder = folder(
+        &[("scores", "SELECT tx, predict('risk', amount, age_days, count_1h, kind) AS score FROM payments")],
+        &[("xgb_logistic.json", "risk.json")],
+    );
+    let rows = std::fs::read_to_string(fixture("rows.csv")).unwrap();
+    let names = ["amount", "age_days", "count_1h", "kind"];
+    let mut events = String::new();
+    for (row, line) in rows.lines().enumerate() {
+        let mut event = serde_json::json!({"tx": row.to_string(), "event_time": "2026-01-01T00:00:00Z"});
+        for (name, value) in names.iter().zip(line.split(',')) {
+            let Ok(number) = value.parse::<f64>() else { continue };
+            let whole = ["count_1h", "kind"].contains(name);
+            #[expect(clippy::cast_possible_truncation, reason = "small whole numbers")]
+            let value = if whole { serde_json::json!(number as i64) } else { serde_json::json!(number) };
+            event[*name] = value;
+        }
+        events.push_str(&format!("{event}\n"));
+    }
+    let input = folder.path().join("payments.ndjson");
+    std::fs::write(&input, events).unwrap();
+    let mut replay = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    replay.arg("replay").arg("--rules").arg(folder.path()).arg("--input").arg(&input);
+    let output = replay.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let expected = std::fs::read_to_string(fixture("xgb_logistic.csv")).unwrap();
+    let expected: Vec<f64> = expected.lines().map(|line| line.parse().unwrap()).collect();
+    let mut count = 0;
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        let hit: serde_json::Value = serde_json::from_str(line).unwrap();
+        let row: usize = hit["row"]["tx"].as_str().unwrap().parse().unwrap();
+        let score = hit["row"]["score"].as_f64().unwrap();
+        assert!((score - expected[row]).abs() <= 1e-6 * expected[row], "row {row}: {score}");
+        count += 1;
+    }
+    assert_eq!(count, expected.len());
+}
