@@ -179,6 +179,9 @@ pub mod history;
 // The step that puts all of it in a row, and the job that repeats it.
 pub mod pipeline;
 
+// What rules would have caught, missed and cost on labelled events of the past.
+pub mod backtest;
+
 // Synthetic payments, account events and transfers with labelled fraud.
 pub mod generate;
 

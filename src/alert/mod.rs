@@ -19,6 +19,7 @@ use crate::event::{Contract, Coordinates, EventTime, Offset};
 use crate::graph::{QueryHits, RuleHits};
 use crate::rules::{Rule, Status};
 
+pub(crate) use json::key as text_value;
 pub use json::value as json_value;
 pub(crate) use suppression::FORGOTTEN_AFTER;
 use suppression::Suppression;
@@ -67,6 +68,20 @@ pub struct Alert {
     pub coordinates: Coordinates,
     /// The message, `tollgate.alert/1`.
     pub value: Vec<u8>,
+}
+
+/// What becomes of a hit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It alerts.
+    Alert {
+        /// Hits that were held back since the last alert about the same matter.
+        suppressed_before: u64,
+    },
+    /// `@dedup` holds it back.
+    Suppressed,
+    /// It is outside `@valid_from` to `@valid_until`.
+    OutOfValidity,
 }
 
 /// Makes alerts of hits.
@@ -130,28 +145,32 @@ impl AlertMaker {
     }
 
     fn alert(&mut self, found: &QueryHits, place: &Place<'_>, made: &mut AlertBatch) {
-        let rules = Arc::clone(&self.rules);
-        let rule = &rules[found.query];
         let event_time = EventTime(place.batch.rows.event_time[place.row as usize]);
-        if !rule.header.judges(event_time) {
-            made.out_of_validity += 1;
-            return;
-        }
-        let suppressed_before = match &rule.header.dedup {
-            None => 0,
-            Some(dedup) => {
-                let key = dedup_key(rule, found, place.hit);
-                match self.suppression.admit(found.query, key, event_time, dedup.period) {
-                    Some(suppressed) => suppressed,
-                    None => {
-                        made.suppressed += 1;
-                        made.suppressed_rules.push(found.query);
-                        return;
-                    }
-                }
+        match self.judge(found, place.hit, event_time) {
+            Verdict::OutOfValidity => made.out_of_validity += 1,
+            Verdict::Suppressed => {
+                made.suppressed += 1;
+                made.suppressed_rules.push(found.query);
             }
-        };
-        made.alerts.push(self.finished(rule, found, place, suppressed_before));
+            Verdict::Alert { suppressed_before } => {
+                let rule = &self.rules[found.query];
+                made.alerts.push(self.finished(rule, found, place, suppressed_before));
+            }
+        }
+    }
+
+    /// Whether a hit alerts, without the cost of its message: hits must be judged in the order of their rows.
+    pub fn judge(&mut self, found: &QueryHits, hit: usize, event_time: EventTime) -> Verdict {
+        let rule = &self.rules[found.query];
+        if !rule.header.judges(event_time) {
+            return Verdict::OutOfValidity;
+        }
+        let Some(dedup) = &rule.header.dedup else { return Verdict::Alert { suppressed_before: 0 } };
+        let key = dedup_key(rule, found, hit);
+        match self.suppression.admit(found.query, key, event_time, dedup.period) {
+            Some(suppressed_before) => Verdict::Alert { suppressed_before },
+            None => Verdict::Suppressed,
+        }
     }
 
     fn finished(&self, rule: &Rule, found: &QueryHits, place: &Place<'_>, suppressed_before: u64) -> Alert {

@@ -3,6 +3,7 @@
 //! Takes the command line, hands on an [`Exit`]. Each verb is one file; what it prints for programs goes to
 //! standard output, and what it says to people goes to standard error.
 
+mod backtest;
 mod check;
 mod dead_letters;
 mod demo;
@@ -43,6 +44,7 @@ enum Verb {
     Check(check::Arguments),
     Explain(explain::Arguments),
     Replay(replay::Arguments),
+    Backtest(Box<backtest::Arguments>),
     Generate(generate::Arguments),
     History(history::Arguments),
     DeadLetters(dead_letters::Arguments),
@@ -71,6 +73,7 @@ pub fn main() -> Exit {
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
+        Verb::Backtest(arguments) => backtest::run(&arguments),
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Generate(arguments) => generate::run(&arguments),
         Verb::History(arguments) => history::run(&arguments),

@@ -1,6 +1,6 @@
 //! `replay`: files through the real engine, as fast as it goes.
 
-mod input;
+pub(super) mod input;
 mod output;
 
 use std::path::PathBuf;

@@ -84,6 +84,18 @@ impl RuleSet {
     /// # Errors
     /// The findings in the contract, without which nothing can be compiled.
     pub fn compile(files: RuleFiles, order: AnswerOrder) -> Result<Self, Vec<Diagnostic>> {
+        Self::compile_chosen(files, order, Header::runs)
+    }
+
+    /// Compiles all files; `chosen` says which rules run, so that a backtest can run drafts as well.
+    ///
+    /// # Errors
+    /// The findings in the contract, without which nothing can be compiled.
+    pub fn compile_chosen(
+        files: RuleFiles,
+        order: AnswerOrder,
+        chosen: impl Fn(&Header) -> bool,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let (catalog, mut diagnostics) = Catalog::build(files.catalog)?;
         diagnostics.splice(0..0, files.diagnostics);
         let read = header::read_all(&files.rules);
@@ -99,7 +111,8 @@ impl RuleSet {
             catalog,
         };
         for wanted in [Emit::OnArrival, Emit::InOrder] {
-            let runs = |header: &&(Header, Arc<SourceText>)| header.0.runs() && order.of(&header.0) == wanted;
+            let runs =
+                |header: &&(Header, Arc<SourceText>)| chosen(&header.0) && order.of(&header.0) == wanted;
             let compiled = set.compile_rules(headers.iter().filter(runs), &files.view_texts);
             match wanted {
                 Emit::OnArrival => set.on_arrival = compiled,
@@ -107,7 +120,7 @@ impl RuleSet {
             }
         }
         set.resting =
-            set.compile_rules(headers.iter().filter(|header| !header.0.runs()), &files.view_texts).rules;
+            set.compile_rules(headers.iter().filter(|header| !chosen(&header.0)), &files.view_texts).rules;
         set.version = version::of_set(set.on_arrival.rules.iter().chain(&set.in_order.rules));
         set.diagnostics.sort_by(|a, b| {
             (&a.source.file, a.span.as_ref().map(|s| s.start))

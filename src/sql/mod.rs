@@ -7,6 +7,7 @@
 //! `SimplifyExpressions`): batch rewrites move predicates below windows and so split state that rules share.
 
 mod catalog;
+mod constants;
 mod contract;
 mod culprit;
 mod error;
@@ -29,6 +30,7 @@ mod view;
 mod window;
 
 pub use catalog::{Catalog, CatalogSources};
+pub use constants::{Constant, compared_constants};
 pub use contract::parse_contract;
 pub(crate) use error::first_word;
 pub(crate) use expression::columns_read;

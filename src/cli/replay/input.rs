@@ -16,7 +16,7 @@ use crate::pipeline::StepOutcome;
 use crate::source::{Fetched, FileSettings, FileSource, Partitions, SourcePartition};
 
 /// What comes next.
-pub(super) enum Event {
+pub(in crate::cli) enum Event {
     /// Rows of one file.
     Batch(Fetched),
     /// A file has ended.
@@ -31,7 +31,7 @@ struct Input {
 }
 
 /// All input files.
-pub(super) struct Inputs {
+pub(in crate::cli) struct Inputs {
     inputs: Vec<Input>,
     partitions: Partitions,
     latest: usize,
@@ -40,7 +40,7 @@ pub(super) struct Inputs {
 
 impl Inputs {
     /// Opens `FILE`s and `STREAM=FILE`s; Parquet files read the columns that are used and no others.
-    pub(super) fn open(
+    pub(in crate::cli) fn open(
         contract: &Contract,
         names: &[String],
         batch_rows: u32,
@@ -73,12 +73,12 @@ impl Inputs {
     }
 
     /// The partitions that are to come.
-    pub(super) fn partitions(&self) -> impl Iterator<Item = u32> + use<> {
+    pub(in crate::cli) fn partitions(&self) -> impl Iterator<Item = u32> + use<> {
         0..u32::try_from(self.inputs.len()).unwrap_or(u32::MAX)
     }
 
     /// A bar over all rows, or over all bytes where rows are not known beforehand.
-    pub(super) fn progress(&self) -> ProgressBar {
+    pub(in crate::cli) fn progress(&self) -> ProgressBar {
         match self.rows_total() {
             Some(rows) => terminal::progress(rows, "rows"),
             None => {
@@ -92,7 +92,7 @@ impl Inputs {
     }
 
     /// Where the bar stands.
-    pub(super) fn position(&self) -> u64 {
+    pub(in crate::cli) fn position(&self) -> u64 {
         match self.rows_total() {
             Some(_) => self.rows_read,
             None => self.inputs.iter().map(|input| input.source.bytes_read()).sum(),
@@ -100,7 +100,7 @@ impl Inputs {
     }
 
     /// The next batch of the file that is furthest behind.
-    pub(super) fn next(&mut self) -> Result<Option<Event>, Failure> {
+    pub(in crate::cli) fn next(&mut self) -> Result<Option<Event>, Failure> {
         let open = self.inputs.iter().enumerate().filter(|(_, input)| !input.ended);
         let Some((index, _)) = open.min_by_key(|(_, input)| input.reached) else { return Ok(None) };
         self.latest = index;
@@ -133,7 +133,7 @@ impl Inputs {
     }
 
     /// Takes note of how far the file of the last batch has come.
-    pub(super) fn note(&mut self, outcome: &StepOutcome) {
+    pub(in crate::cli) fn note(&mut self, outcome: &StepOutcome) {
         if self.inputs.len() < 2 {
             return;
         }

@@ -1,0 +1,315 @@
+//! The whole of a backtest: every rule, sets of rules, sweeps, another folder, the other order of answers.
+
+use serde::Serialize;
+
+use super::days::{Day, daily};
+use super::overlap::{Marginal, Overlap, marginals, overlap};
+use super::scores::CurvePoint;
+use super::{Case, Flags, Quality, Scope, Scores, Variant};
+use crate::rules::Rule;
+
+/// A rule and what it raised.
+#[derive(Debug, Clone)]
+pub struct Ruled {
+    /// The rule.
+    pub rule: Rule,
+    /// What it raised on all events.
+    pub flags: Flags,
+}
+
+/// Rules whose figures are wanted together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedSet {
+    /// Its name.
+    pub name: String,
+    /// Ids of its rules.
+    pub rules: Vec<String>,
+}
+
+/// A rule with a constant at several values.
+#[derive(Debug, Clone)]
+pub struct SweptRule {
+    /// The rule's id.
+    pub rule: String,
+    /// The column that the constant is compared with.
+    pub constant: String,
+    /// Each variant and what it raised.
+    pub variants: Vec<(Variant, Flags)>,
+}
+
+/// Everything that a backtest found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// `tollgate.backtest/1`.
+    pub schema: &'static str,
+    /// What was scored.
+    pub scope: Scope,
+    /// Entities looked at each day, for `card_precision_at_k`.
+    pub k: u32,
+    /// Card precision@k of a perfect score.
+    pub card_precision_at_k_of_a_perfect_score: Option<f64>,
+    /// One entry a rule, in the order of the folder.
+    pub rules: Vec<RuleReport>,
+    /// All rules together, then the sets that were asked for.
+    pub sets: Vec<SetReport>,
+    /// Events that two rules share.
+    pub overlap: Overlap,
+    /// One entry a swept constant.
+    pub sweeps: Vec<SweepReport>,
+    /// What another folder would have done.
+    pub against: Option<Comparison>,
+    /// What the other order of answers would have changed.
+    pub other_order: Option<OrderChange>,
+}
+
+/// One rule.
+#[derive(Debug, Clone, Serialize)]
+pub struct RuleReport {
+    /// Its id.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// Its version.
+    pub version: String,
+    /// Draft, shadow, live or off.
+    pub status: crate::rules::Status,
+    /// Points of a hit.
+    pub points: u32,
+    /// Its figures.
+    #[serde(flatten)]
+    pub quality: Quality,
+    /// What it adds to all other rules.
+    pub marginal: Marginal,
+    /// Hits on rows of streams that are not scored.
+    pub hits_on_other_streams: u64,
+}
+
+/// Rules together.
+#[derive(Debug, Clone, Serialize)]
+pub struct SetReport {
+    /// `all`, or the name it was asked for by.
+    pub name: String,
+    /// Ids of its rules.
+    pub rules: Vec<String>,
+    /// `points of the rules`, or `one a hit` where no rule of the set has any.
+    pub scored_by: &'static str,
+    /// Its figures; average precision and card precision@k are of the combined points.
+    #[serde(flatten)]
+    pub quality: Quality,
+    /// Precision and recall at each threshold of the combined points.
+    pub curve: Vec<CurvePoint>,
+    /// Alerts by day.
+    pub daily: Vec<Day>,
+}
+
+/// A constant at several values.
+#[derive(Debug, Clone, Serialize)]
+pub struct SweepReport {
+    /// The rule.
+    pub rule: String,
+    /// The column that the constant is compared with.
+    pub constant: String,
+    /// One entry a value.
+    pub points: Vec<SweepPoint>,
+}
+
+/// A rule with one value of a constant.
+#[derive(Debug, Clone, Serialize)]
+pub struct SweepPoint {
+    /// The value.
+    pub value: String,
+    /// Whether it is the rule's own.
+    pub current: bool,
+    /// The variant's figures.
+    #[serde(flatten)]
+    pub quality: Quality,
+}
+
+/// What one rule hits in one of two runs alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Changed {
+    /// Its id; `all` for all rules together.
+    pub rule: String,
+    /// `same version`, `changed`, `added` or `removed`.
+    pub state: &'static str,
+    /// Events that hit now and did not there.
+    pub gained: u64,
+    /// Frauds among them; none without labels.
+    pub gained_frauds: Option<u64>,
+    /// Events that hit there and no longer do.
+    pub lost: u64,
+    /// Frauds among them; none without labels.
+    pub lost_frauds: Option<u64>,
+    /// Alerts there.
+    pub alerts_there: u64,
+    /// Alerts here.
+    pub alerts_here: u64,
+}
+
+/// Another folder of rules on the same events.
+#[derive(Debug, Clone, Serialize)]
+pub struct Comparison {
+    /// Where it stands.
+    pub folder: String,
+    /// The figures of all of its rules together.
+    pub quality: Quality,
+    /// All rules together first, then each.
+    pub changes: Vec<Changed>,
+}
+
+/// The other order of answers on the same events.
+#[derive(Debug, Clone, Serialize)]
+pub struct OrderChange {
+    /// The order of the report.
+    pub reported: crate::rules::Emit,
+    /// The order that it is compared with.
+    pub other: crate::rules::Emit,
+    /// Rows too late to be answered in order.
+    pub late: u64,
+    /// `gained`: events that hit in the other order only; `lost`: those that hit in the reported one only.
+    pub changes: Vec<Changed>,
+}
+
+impl Report {
+    /// Puts the figures of rules, sets and sweeps together.
+    pub fn new(case: &Case<'_>, ruled: &[Ruled], sets: &[NamedSet], swept: &[SweptRule]) -> Self {
+        let scoped: Vec<Flags> = ruled.iter().map(|ruled| ruled.flags.within(&case.scored)).collect();
+        let all: Vec<&Flags> = scoped.iter().collect();
+        let ids: Vec<String> = ruled.iter().map(|ruled| ruled.rule.header.id.clone()).collect();
+        let rules = ruled.iter().zip(&scoped).zip(marginals(case, &all));
+        let everything = NamedSet { name: "all".to_owned(), rules: ids.clone() };
+        let set = |named: &NamedSet| set_report(case, named, ruled, &scoped);
+        Self {
+            schema: "tollgate.backtest/1",
+            scope: case.scope.clone(),
+            k: case.settings.k,
+            card_precision_at_k_of_a_perfect_score: Scores::perfect(case).precision_at_k(case),
+            rules: rules
+                .map(|((ruled, flags), marginal)| rule_report(case, ruled, flags, marginal))
+                .collect(),
+            sets: std::iter::once(&everything).chain(sets).map(set).collect(),
+            overlap: overlap(case, ids, &all),
+            sweeps: swept.iter().map(|swept| sweep_report(case, swept)).collect(),
+            against: None,
+            other_order: None,
+        }
+    }
+}
+
+fn rule_report(case: &Case<'_>, ruled: &Ruled, flags: &Flags, marginal: Marginal) -> RuleReport {
+    let header = &ruled.rule.header;
+    RuleReport {
+        id: header.id.clone(),
+        title: header.title.clone(),
+        version: ruled.rule.version.clone(),
+        status: header.status,
+        points: header.score,
+        quality: Quality::of(case, flags, &Scores::of_hits(flags)),
+        marginal,
+        hits_on_other_streams: ruled.flags.elsewhere,
+    }
+}
+
+fn set_report(case: &Case<'_>, named: &NamedSet, ruled: &[Ruled], scoped: &[Flags]) -> SetReport {
+    let members: Vec<(u32, &Flags)> = ruled
+        .iter()
+        .zip(scoped)
+        .filter(|(ruled, _)| named.rules.contains(&ruled.rule.header.id))
+        .map(|(ruled, flags)| (ruled.rule.header.score, flags))
+        .collect();
+    let (flags, scores, scored_by) = together(case, &members);
+    SetReport {
+        name: named.name.clone(),
+        rules: named.rules.clone(),
+        scored_by,
+        quality: Quality::of(case, &flags, &scores),
+        curve: scores.curve(case),
+        daily: daily(case, &flags),
+    }
+}
+
+/// Flags and scores of several rules; where no rule has points, each hit counts one.
+fn together(case: &Case<'_>, members: &[(u32, &Flags)]) -> (Flags, Scores, &'static str) {
+    let flags = Flags::united(members.iter().map(|(_, flags)| *flags));
+    let pointless = members.iter().all(|(points, _)| *points == 0);
+    let (combine, cap) = (case.settings.combine, case.settings.cap);
+    if pointless {
+        let ones: Vec<(u32, &Flags)> = members.iter().map(|(_, flags)| (1, *flags)).collect();
+        return (flags, Scores::combined(&ones, combine, cap), "one a hit");
+    }
+    (flags, Scores::combined(members, combine, cap), "points of the rules")
+}
+
+fn sweep_report(case: &Case<'_>, swept: &SweptRule) -> SweepReport {
+    let point = |(variant, flags): &(Variant, Flags)| {
+        let flags = flags.within(&case.scored);
+        SweepPoint {
+            value: variant.value.clone(),
+            current: variant.current,
+            quality: Quality::of(case, &flags, &Scores::of_hits(&flags)),
+        }
+    };
+    SweepReport {
+        rule: swept.rule.clone(),
+        constant: swept.constant.clone(),
+        points: swept.variants.iter().map(point).collect(),
+    }
+}
+
+impl Comparison {
+    /// Compares with another folder's rules on the same events.
+    pub fn new(case: &Case<'_>, folder: String, here: &[Ruled], there: &[Ruled]) -> Self {
+        let scoped: Vec<Flags> = there.iter().map(|ruled| ruled.flags.within(&case.scored)).collect();
+        let members: Vec<(u32, &Flags)> =
+            there.iter().zip(&scoped).map(|(ruled, flags)| (ruled.rule.header.score, flags)).collect();
+        let (flags, scores, _) = together(case, &members);
+        Self { folder, quality: Quality::of(case, &flags, &scores), changes: compare(case, here, there) }
+    }
+}
+
+/// What hits here and not there, and the other way round: all rules together first, then each rule.
+pub fn compare(case: &Case<'_>, here: &[Ruled], there: &[Ruled]) -> Vec<Changed> {
+    let united = |all: &[Ruled]| Flags::united(all.iter().map(|ruled| &ruled.flags));
+    let mut changes = vec![changed(case, "all", &united(here), &united(there), "")];
+    let find = |all: &'_ [Ruled], id: &str| all.iter().position(|ruled| ruled.rule.header.id == id);
+    let none = Flags::default();
+    for own in here {
+        let id = own.rule.header.id.as_str();
+        let other = find(there, id).map(|index| &there[index]);
+        let state = match other {
+            None => "added",
+            Some(other) if other.rule.version == own.rule.version => "same version",
+            Some(_) => "changed",
+        };
+        changes.push(changed(case, id, &own.flags, other.map_or(&none, |other| &other.flags), state));
+    }
+    for other in there {
+        let id = other.rule.header.id.as_str();
+        if find(here, id).is_none() {
+            changes.push(changed(case, id, &none, &other.flags, "removed"));
+        }
+    }
+    changes
+}
+
+fn changed(case: &Case<'_>, rule: &str, here: &Flags, there: &Flags, state: &'static str) -> Changed {
+    let (here, there) = (here.within(&case.scored), there.within(&case.scored));
+    let only = |one: &Flags, other: &Flags| -> Vec<u32> {
+        one.hits.iter().copied().filter(|event| other.hits.binary_search(event).is_err()).collect()
+    };
+    let frauds = |events: &[u32]| {
+        let count = events.iter().filter(|event| case.events.is_fraud(**event)).count() as u64;
+        case.labelled().then_some(count)
+    };
+    let (gained, lost) = (only(&here, &there), only(&there, &here));
+    Changed {
+        rule: rule.to_owned(),
+        state,
+        gained: gained.len() as u64,
+        gained_frauds: frauds(&gained),
+        lost: lost.len() as u64,
+        lost_frauds: frauds(&lost),
+        alerts_there: there.alerts.len() as u64,
+        alerts_here: here.alerts.len() as u64,
+    }
+}

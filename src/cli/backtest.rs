@@ -1,0 +1,284 @@
+//! `backtest`: what rules would have caught, missed and cost on labelled events of the past.
+
+mod collect;
+mod html;
+mod labels;
+mod prepare;
+mod rows;
+mod svg;
+mod table;
+mod words;
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::failure::{Exit, Failure};
+use super::terminal::{Format, grouped};
+use crate::backtest::{
+    BUCKETS, Case, Combine, Comparison, NamedSet, OrderChange, Report, Settings, Sweep, compare,
+};
+use crate::event::{Clock, EventTime, Span, SystemClock};
+use crate::rules::Emit;
+
+use collect::{Collected, collect};
+use prepare::{Prepared, event_columns, other_order, refuse_look_ahead};
+
+/// Measure rules on events of the past: precision, recall, workload, value, speed, overlap.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  tollgate backtest --rules rules --input payments.parquet --label-column is_fraud \\
+      --entity-column card_id --value-column amount --report report.html
+  tollgate backtest --rules rules --input payments.ndjson --labels labels.ndjson --from 2026-10-01
+  tollgate backtest --rules new-rules --against rules --input payments.parquet --label-column is_fraud
+  tollgate backtest --rules rules --input payments.parquet --label-column is_fraud \\
+      --sweep card-velocity:n_10m=3..12/1
+
+A hit is an event that a rule flags; an alert is a hit that @dedup lets through. Precision, recall, F1 and
+value are of hits, alerts a day are of alerts. Windows are filled from the first event of the input, whatever
+--from says. A file of labels has the columns id, known_at and fraud (true where it is left out).")]
+pub(super) struct Arguments {
+    /// A rules folder, or one rule file, which then runs whatever its status.
+    #[arg(long, value_name = "PATH", default_value = "rules")]
+    rules: PathBuf,
+    /// The event contract, if it is not schema.sql in the rules folder.
+    #[arg(long, value_name = "FILE")]
+    schema: Option<PathBuf>,
+    /// Events: .ndjson, .csv or .parquet, as FILE or STREAM=FILE; may be repeated.
+    #[arg(long, required = true, value_name = "FILE", num_args = 1..)]
+    input: Vec<String>,
+    /// The stream that is scored, where the contract has several.
+    #[arg(long, value_name = "NAME")]
+    stream: Option<String>,
+    /// Column that says whether an event is a fraud: BOOLEAN, or 0 and 1.
+    #[arg(long, value_name = "COLUMN", conflicts_with = "labels")]
+    label_column: Option<String>,
+    /// File of labels: id, known_at, fraud; .ndjson, .csv or .parquet.
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// How long after its event a label became known, where its time is not given.
+    #[arg(long, value_name = "SPAN", default_value = "0s")]
+    label_delay: Span,
+    /// Column that names whom an event is about.
+    #[arg(long, value_name = "COLUMN")]
+    entity_column: Option<String>,
+    /// Column of what is at stake.
+    #[arg(long, value_name = "COLUMN")]
+    value_column: Option<String>,
+    /// Entities looked at each day, for card precision@k.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    k: u32,
+    /// First event time that is scored: 2026-10-01 or 2026-10-01T12:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    from: Option<EventTime>,
+    /// First event time that is no longer scored.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<EventTime>,
+    /// Do not score an entity from the first day on that begins after a fraud of it became known.
+    #[arg(long, requires = "entity_column")]
+    skip_known: bool,
+    /// Frauds before this time do not make an entity known.
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "skip_known")]
+    known_from: Option<EventTime>,
+    /// Longest time between two frauds of one episode.
+    #[arg(long, value_name = "SPAN", default_value = "7d")]
+    episode_gap: Span,
+    /// How the points of several rules on one event combine.
+    #[arg(long, value_enum, default_value = "sum")]
+    combine: CombineArgument,
+    /// Most points an event can have.
+    #[arg(long, default_value_t = 1000)]
+    cap: u32,
+    /// Run these rules only, whatever their status: ids, separated by commas.
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Run drafts as well.
+    #[arg(long)]
+    drafts: bool,
+    /// Figures of some of the rules together, as NAME=ID,ID; may be repeated.
+    #[arg(long, value_name = "NAME=IDS", value_parser = named_set)]
+    set: Vec<NamedSet>,
+    /// A constant at several values, as RULE:COLUMN=FROM..TO/STEP; may be repeated.
+    #[arg(long, value_name = "SWEEP")]
+    sweep: Vec<Sweep>,
+    /// Another rules folder to compare with.
+    #[arg(long, value_name = "PATH")]
+    against: Option<PathBuf>,
+    /// When rows are answered; in_order is the answer of batch SQL.
+    #[arg(long, value_enum, default_value = "in_order")]
+    emit: EmitArgument,
+    /// Leave out what the other order of answers would have changed: half of the work.
+    #[arg(long)]
+    one_order: bool,
+    /// How far out of order a row may come.
+    #[arg(long, default_value = "5s")]
+    lateness: Span,
+    /// For how long of event time the repeat of an event id is dropped; 0s keeps repeats.
+    #[arg(long, default_value = "1h")]
+    repeats: Span,
+    /// Rows a batch.
+    #[arg(long, default_value_t = 16384, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    batch_rows: u32,
+    /// Threads; as many as there are processors where it is not given.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+    /// One row an alert: a .ndjson or .parquet file.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// One HTML page with tables and plots.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Shape of the report on standard output.
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum EmitArgument {
+    /// Each row as it arrives.
+    OnArrival,
+    /// In order of event time, rows of equal time together.
+    InOrder,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum CombineArgument {
+    /// All of them, up to the cap.
+    Sum,
+    /// The highest.
+    Max,
+}
+
+impl Arguments {
+    fn emit(&self) -> Emit {
+        match self.emit {
+            EmitArgument::OnArrival => Emit::OnArrival,
+            EmitArgument::InOrder => Emit::InOrder,
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            from: self.from,
+            until: self.until,
+            skip_known: self.skip_known,
+            known_from: self.known_from,
+            k: self.k,
+            episode_gap: self.episode_gap,
+            combine: match self.combine {
+                CombineArgument::Sum => Combine::Sum,
+                CombineArgument::Max => Combine::Max,
+            },
+            cap: self.cap,
+        }
+    }
+
+    fn threads(&self) -> usize {
+        let all = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.threads.map_or_else(all, usize::from)
+    }
+}
+
+/// A time, or the first moment of a day.
+fn time(text: &str) -> Result<EventTime, String> {
+    let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    chrono::DateTime::parse_from_rfc3339(&whole)
+        .map(|time| EventTime(time.timestamp_micros()))
+        .map_err(|_| format!("`{text}` is no time: write 2026-10-01, or 2026-10-01T12:00:00Z"))
+}
+
+fn named_set(text: &str) -> Result<NamedSet, String> {
+    let (name, ids) = text
+        .split_once('=')
+        .filter(|(name, ids)| !name.is_empty() && !ids.is_empty())
+        .ok_or_else(|| format!("`{text}` is no set of rules: write NAME=ID,ID"))?;
+    let rules = ids.split(',').map(|id| id.trim().to_owned()).collect();
+    Ok(NamedSet { name: name.to_owned(), rules })
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let clock = SystemClock::start();
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(arguments.threads())
+        .build_global()
+        .map_err(Failure::outside)?;
+    let prepared = Prepared::open(&arguments.rules, arguments, &arguments.sweep)?;
+    let columns = event_columns(&prepared.set.catalog.contract, arguments)?;
+    refuse_look_ahead(&prepared, &columns)?;
+    let against = match &arguments.against {
+        Some(folder) => Some((folder, Prepared::open(folder, arguments, &[])?)),
+        None => None,
+    };
+    let known = match &arguments.labels {
+        Some(file) => Some(labels::read(file, arguments.label_delay)?),
+        None => None,
+    };
+    let started = clock.elapsed();
+    let here = collect(&prepared, &columns, known.clone(), arguments)?;
+    let there = match &against {
+        Some((folder, prepared)) => Some((folder, collect(prepared, &columns, known, arguments)?)),
+        None => None,
+    };
+    let settings = arguments.settings();
+    let case = Case::new(&here.events, &settings);
+    let mut report = Report::new(&case, &here.ruled, &arguments.set, &here.swept);
+    report.other_order = order_change(&case, &here, arguments);
+    report.against = there.as_ref().map(|(folder, there)| {
+        Comparison::new(&case, folder.display().to_string(), &here.ruled, &there.ruled)
+    });
+    let took = clock.elapsed().saturating_sub(started).as_secs_f64();
+    let rows = here.counts.rows_in + there.as_ref().map_or(0, |(_, there)| there.counts.rows_in);
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    let speed = words::Speed { seconds: took, rows_a_second: rows as f64 / took.max(1e-9) };
+    if let Some(file) = &arguments.output {
+        rows::write(file, &here, &case)?;
+    }
+    if let Some(file) = &arguments.report {
+        let page = html::page(&report, &prepared.set.version, arguments.label_delay);
+        std::fs::write(file, page)
+            .map_err(|cause| Failure::outside(format!("{} can't be written: {cause}", file.display())))?;
+    }
+    match arguments.format {
+        Format::Json => println!("{:#}", document(&report, &prepared, &here, &speed)?),
+        Format::Table => {
+            print!("{}", table::tables(&report));
+            let counts = &here.counts;
+            eprintln!(
+                "{} rows: {} answered, {} dead letters, {} repeats, {} late, {} rule errors; {speed}",
+                grouped(counts.rows_in),
+                grouped(counts.answered),
+                grouped(counts.dead_letters),
+                grouped(counts.repeats),
+                grouped(counts.late),
+                grouped(counts.rule_errors),
+            );
+        }
+    }
+    Ok(Exit::Fine)
+}
+
+/// What the other order would have changed; none where it was not run.
+fn order_change(case: &Case<'_>, here: &Collected, arguments: &Arguments) -> Option<OrderChange> {
+    let other = here.other.as_ref()?;
+    let reported = arguments.emit();
+    let changes = compare(case, other, &here.ruled);
+    Some(OrderChange { reported, other: other_order(reported), late: here.counts.late, changes })
+}
+
+/// The report as JSON, with how the run went under `run`.
+fn document(
+    report: &Report,
+    prepared: &Prepared,
+    here: &Collected,
+    speed: &words::Speed,
+) -> Result<Value, Failure> {
+    let mut document = serde_json::to_value(report).map_err(Failure::outside)?;
+    let unknown: Vec<&str> = BUCKETS.iter().map(|(name, _)| *name).collect();
+    document["time_to_detection_up_to"] = json!(unknown);
+    document["run"] = json!({
+        "ruleset": prepared.set.version, "counts": here.counts, "balanced": here.counts.balanced(),
+        "seconds": speed.seconds, "rows_per_second": speed.rows_a_second,
+    });
+    Ok(document)
+}

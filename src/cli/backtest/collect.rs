@@ -1,0 +1,252 @@
+//! The events of the input through the engine: what each rule raises under each order of answers.
+
+use std::sync::Arc;
+
+use super::Arguments;
+use super::prepare::{Prepared, of_order, other_order};
+use crate::alert::{Alert, AlertMaker, AlertSettings, Verdict};
+use crate::backtest::{EventColumns, EventTable, Events, Flags, Labels, NO_EVENT, Ruled, SweptRule};
+use crate::cli::failure::Failure;
+use crate::cli::replay::input::{Event, Inputs};
+use crate::decode::{DecodeLimits, DecodedBatch, Decoders, StreamBinding};
+use crate::event::{Contract, EventTime};
+use crate::graph::QueryHits;
+use crate::pipeline::{
+    Answered, Core, CoreSettings, Counts, StepOutcome, StreamPolicy, columns_read, engines,
+};
+use crate::rules::{CompiledRules, Emit, Rule, RuleSet};
+
+/// What a run over the input gave.
+pub(super) struct Collected {
+    /// The scored stream's events.
+    pub events: Events,
+    /// The rules, under the order that is reported.
+    pub ruled: Vec<Ruled>,
+    /// Variants of rules.
+    pub swept: Vec<SweptRule>,
+    /// The rules under the other order, where that was run.
+    pub other: Option<Vec<Ruled>>,
+    /// Finished alerts with the index of their event, where they were asked for.
+    pub alerts: Vec<(u32, Alert)>,
+    /// Where every row went.
+    pub counts: Counts,
+}
+
+/// Judges the hits of one order.
+struct Judge {
+    emit: Emit,
+    maker: AlertMaker,
+    flags: Vec<Flags>,
+}
+
+/// A hit of the other order: the place of its record, and whether it alerts.
+type Placed = (u32, i64, bool);
+
+/// Everything that takes answers.
+struct Collector {
+    table: EventTable,
+    reported: Judge,
+    other: Option<(Judge, Vec<Vec<Placed>>)>,
+    messages: Option<AlertMaker>,
+    alerts: Vec<(u32, Alert)>,
+}
+
+/// Runs the input once; rules of both orders see it side by side.
+pub(super) fn collect(
+    prepared: &Prepared,
+    columns: &EventColumns,
+    labels: Option<Labels>,
+    arguments: &Arguments,
+) -> Result<Collected, Failure> {
+    let contract = prepared.set.catalog.contract.clone();
+    let emit = arguments.emit();
+    let (core, used) = core(prepared, columns, labels.is_some(), arguments)?;
+    let mut inputs = Inputs::open(&contract, &arguments.input, arguments.batch_rows, &used)?;
+    let maker = |rules: &CompiledRules| {
+        AlertMaker::new(AlertSettings::default(), contract.clone(), Arc::from(rules.rules.as_slice()))
+    };
+    let judge = |set: &RuleSet, emit| {
+        let rules = of_order(set, emit);
+        Judge { emit, maker: maker(rules), flags: vec![Flags::default(); rules.rules.len()] }
+    };
+    let mut collector = Collector {
+        table: EventTable::new(columns.clone(), labels),
+        reported: judge(&prepared.set, emit),
+        other: prepared.other.as_ref().map(|set| {
+            let judge = judge(set, other_order(emit));
+            let placed = vec![Vec::new(); judge.flags.len()];
+            (judge, placed)
+        }),
+        messages: arguments.output.is_some().then(|| maker(of_order(&prepared.set, emit))),
+        alerts: Vec::new(),
+    };
+    let counts = feed(&mut inputs, core, &mut collector)?;
+    Ok(collector.finish(prepared, counts, arguments))
+}
+
+/// A core for both orders, which also reads the columns that are scored.
+fn core(
+    prepared: &Prepared,
+    columns: &EventColumns,
+    by_id: bool,
+    arguments: &Arguments,
+) -> Result<(Core, Vec<Vec<bool>>), Failure> {
+    let contract: &Contract = &prepared.set.catalog.contract;
+    let policy = StreamPolicy { lateness: arguments.lateness, repeats: arguments.repeats };
+    let mut settings = CoreSettings::uniform(contract, policy);
+    settings.windows.shards = arguments.threads();
+    let none = CompiledRules::default();
+    let of = |emit: Emit| {
+        let set = if emit == arguments.emit() { Some(&prepared.set) } else { prepared.other.as_ref() };
+        set.map_or(&none, |set| of_order(set, emit))
+    };
+    let [arrival, ordered] =
+        engines(of(Emit::OnArrival), of(Emit::InOrder), &settings.windows).map_err(Failure::findings)?;
+    let mut used = columns_read(contract, [&arrival, &ordered]);
+    let ids = columns.event_id.iter().copied().filter(|_| by_id);
+    for column in [columns.label, columns.entity, columns.value].into_iter().flatten().chain(ids) {
+        used[columns.stream][column] = true;
+    }
+    let bindings = vec![StreamBinding::default(); contract.streams.len()];
+    let decoders =
+        Decoders::of_contract(contract, &bindings, &used, DecodeLimits::default()).map_err(Failure::usage)?;
+    Ok((Core::new(contract, decoders, arrival, ordered, settings), used))
+}
+
+fn feed(inputs: &mut Inputs, mut core: Core, collector: &mut Collector) -> Result<Counts, Failure> {
+    let bar = inputs.progress();
+    for partition in inputs.partitions() {
+        core.watermarks().expect(partition);
+    }
+    while let Some(event) = inputs.next()? {
+        let outcome = match event {
+            Event::Batch(fetched) => core.step(fetched),
+            Event::Ended(partition) => {
+                core.watermarks().release(partition);
+                core.release_waiting()
+            }
+        }
+        .map_err(Failure::outside)?;
+        inputs.note(&outcome);
+        collector.take(&outcome)?;
+        bar.set_position(inputs.position());
+    }
+    collector.take(&core.finish().map_err(Failure::outside)?)?;
+    bar.finish_and_clear();
+    Ok(core.counts().into_owned())
+}
+
+impl Collector {
+    fn take(&mut self, outcome: &StepOutcome) -> Result<(), Failure> {
+        for answered in &outcome.answered {
+            if answered.emit == self.reported.emit {
+                self.take_reported(answered)?;
+            } else if let Some((judge, placed)) = &mut self.other {
+                judge.take(answered, |query, row, alerts| {
+                    let (partition, offset) = place(&answered.batch, row);
+                    placed[query].push((partition, offset, alerts));
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn take_reported(&mut self, answered: &Answered) -> Result<(), Failure> {
+        let events = self.table.push(&answered.batch).map_err(Failure::outside)?;
+        let mut raised: Vec<(usize, u32, bool)> = Vec::new();
+        self.reported.take(answered, |query, row, alerts| {
+            raised.push((query, events[row as usize], alerts));
+        });
+        for (query, event, alerts) in raised {
+            note(&mut self.reported.flags[query], event, alerts);
+        }
+        if let Some(messages) = &mut self.messages {
+            let made = messages.make(&answered.batch, &answered.hits, &answered.late);
+            let scored = made.alerts.into_iter().map(|alert| (events[alert.row as usize], alert));
+            self.alerts.extend(scored.filter(|(event, _)| *event != NO_EVENT));
+        }
+        Ok(())
+    }
+
+    fn finish(self, prepared: &Prepared, counts: Counts, arguments: &Arguments) -> Collected {
+        let other = self.other.map(|(mut judge, placed)| {
+            for (flags, placed) in judge.flags.iter_mut().zip(placed) {
+                for (partition, offset, alerts) in placed {
+                    note(flags, self.table.event_at(partition, offset).unwrap_or(NO_EVENT), alerts);
+                }
+            }
+            judge.ruled()
+        });
+        let (mut ruled, variants): (Vec<Ruled>, Vec<Ruled>) =
+            self.reported.ruled().into_iter().partition(|ruled| {
+                prepared.variants.iter().all(|(_, variant)| variant.id != ruled.rule.header.id)
+            });
+        ruled.sort_by(|a, b| a.rule.source.file.cmp(&b.rule.source.file));
+        let swept = arguments.sweep.iter().enumerate().map(|(number, sweep)| SweptRule {
+            rule: sweep.rule.clone(),
+            constant: sweep.column.clone(),
+            variants: prepared
+                .variants
+                .iter()
+                .filter(|(own, _)| *own == number)
+                .filter_map(|(_, variant)| {
+                    let raised = variants.iter().find(|ruled| ruled.rule.header.id == variant.id)?;
+                    Some((variant.clone(), raised.flags.clone()))
+                })
+                .collect(),
+        });
+        let swept = if prepared.variants.is_empty() { Vec::new() } else { swept.collect() };
+        Collected { events: self.table.finish(), ruled, swept, other, alerts: self.alerts, counts }
+    }
+}
+
+impl Judge {
+    /// Hands on each hit with whether it alerts, rule by rule in the order of rows.
+    fn take(&mut self, answered: &Answered, mut each: impl FnMut(usize, u32, bool)) {
+        for found in &answered.hits.hits {
+            self.take_hits(&answered.batch, found, &mut each);
+        }
+    }
+
+    fn take_hits(
+        &mut self,
+        batch: &DecodedBatch,
+        found: &QueryHits,
+        each: &mut impl FnMut(usize, u32, bool),
+    ) {
+        for (hit, row) in found.rows.iter().enumerate() {
+            let time = EventTime(batch.rows.event_time[*row as usize]);
+            match self.maker.judge(found, hit, time) {
+                Verdict::Alert { .. } => each(found.query, *row, true),
+                Verdict::Suppressed => each(found.query, *row, false),
+                Verdict::OutOfValidity => {}
+            }
+        }
+    }
+
+    fn ruled(self) -> Vec<Ruled> {
+        let rules: &[Rule] = self.maker.rules();
+        let ruled = rules.iter().zip(self.flags).map(|(rule, mut flags)| {
+            flags.settle();
+            Ruled { rule: rule.clone(), flags }
+        });
+        ruled.collect()
+    }
+}
+
+fn place(batch: &DecodedBatch, row: u32) -> (u32, i64) {
+    (batch.rows.partition[row as usize], batch.rows.offset[row as usize])
+}
+
+fn note(flags: &mut Flags, event: u32, alerts: bool) {
+    if event == NO_EVENT {
+        flags.elsewhere += 1;
+        return;
+    }
+    flags.hits.push(event);
+    if alerts {
+        flags.alerts.push(event);
+    } else {
+        flags.suppressed += 1;
+    }
+}
