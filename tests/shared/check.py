@@ -109,6 +109,20 @@ def oracle_checks(full):
     )
 
 
+def backtest_checks(full):
+    """(name, check) for the figures of a backtest, computed again by other libraries."""
+    import backtest
+
+    rules = HERE / "handbook-rules"
+    if full:
+        days, known_from, file = ("2018-08-08", "2018-08-15"), "2018-07-25", FILES["all rows"]
+    else:
+        days, known_from, file = ("2018-04-22", "2018-04-29"), "2018-04-08", FILES["first 30 days"]
+    yield f"figures of a backtest, {days[0]} to {days[1]}", lambda: backtest.compare(
+        BINARY, rules, DATA / file, days, known_from, Failed, published=full
+    )
+
+
 def run(check):
     """The verdict of one check: None where it passed, and what is to be said."""
     started = time.monotonic()
@@ -134,6 +148,11 @@ def main():
     else:
         skipped = 2
         print("skipped  nine rules and window values against DuckDB: this Python has no duckdb")
+    if importlib.util.find_spec("duckdb") and importlib.util.find_spec("sklearn"):
+        checks += backtest_checks(chosen.full)
+    else:
+        skipped += 1
+        print("skipped  figures of a backtest: this Python has no duckdb or no sklearn")
     checks += feature_checks(chosen.full)
     checks = [(name, check) for name, check in checks if chosen.only in name]
 

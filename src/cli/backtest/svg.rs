@@ -80,7 +80,8 @@ pub(super) fn precision_recall(title: &str, line: &[(f64, f64)], points: &[Point
     let height = 360.0;
     let mut out = open(title, WIDTH, height);
     let x = |recall: f64| LEFT + recall * (WIDTH - LEFT - 24.0);
-    let y = |precision: f64| height - BOTTOM - precision * (height - BOTTOM - TOP);
+    let top = TOP + 16.0;
+    let y = |precision: f64| height - BOTTOM - precision * (height - BOTTOM - top);
     for tenth in (0..=10_u32).step_by(2) {
         let value = f64::from(tenth) / 10.0;
         grid_line(&mut out, (x(0.0), y(value)), (x(1.0), y(value)));
@@ -89,7 +90,7 @@ pub(super) fn precision_recall(title: &str, line: &[(f64, f64)], points: &[Point
         label(&mut out, "middle", (x(value), height - BOTTOM + 18.0), &format!("{value:.1}"));
     }
     label(&mut out, "end", (x(1.0), height - BOTTOM + 33.0), "recall →");
-    label(&mut out, "start", (LEFT + 6.0, TOP + 4.0), "↑ precision");
+    label(&mut out, "start", (4.0, 14.0), "↑ precision");
     let path: Vec<String> =
         line.iter().map(|(recall, precision)| format!("{:.1},{:.1}", x(*recall), y(*precision))).collect();
     if path.len() > 1 {
