@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails where it stands")]
 
 mod architecture;
+mod backtest;
 mod bad_input;
 mod broker;
 mod check_online_real;

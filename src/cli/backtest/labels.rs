@@ -13,7 +13,7 @@ use crate::alert::text_value;
 use crate::backtest::{Label, Labels};
 use crate::cli::failure::Failure;
 use crate::decode::{DecodeLimits, DecodedBatch, Decoders, StreamBinding};
-use crate::diagnostic::SourceText;
+use crate::diagnostic::{Colour, SourceText, render_all};
 use crate::event::{Contract, Span};
 use crate::source::{FileSettings, FileSource};
 use crate::sql::parse_contract;
@@ -48,10 +48,11 @@ fn read_as(
     truth: &str,
     delay: Span,
 ) -> Result<Result<Labels, String>, Failure> {
-    let text =
-        format!("CREATE TABLE labels ({id} VARCHAR NOT NULL, {time} TIMESTAMP NOT NULL, fraud {truth})");
+    let text = format!(
+        "-- @event_time: {time}\nCREATE TABLE labels ({id} VARCHAR NOT NULL, {time} TIMESTAMP NOT NULL, fraud {truth})"
+    );
     let contract = parse_contract(&SourceText::new("labels", text))
-        .map_err(|_| Failure::usage("the contract of labels can't be read: a defect of the program"))?;
+        .map_err(|findings| Failure::usage(render_all(&findings, Colour::Off)))?;
     let mut decoders = decoders(&contract)?;
     let files = [file.to_owned()];
     let mut source = FileSource::open(&files, 0, FileSettings::default()).map_err(Failure::usage)?;
