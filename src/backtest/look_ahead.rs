@@ -59,13 +59,13 @@ impl Walk<'_> {
         }
         let row_set = &self.graph.row_sets[rows.0];
         match (&row_set.columns[column.0].definition, &row_set.source) {
-            (Definition::Stream(index), RowSource::Stream(stream)) => {
-                if (*stream, *index) == (self.stream, self.label) {
-                    self.youngest = Some(self.youngest.map_or(age, |youngest| youngest.min(age)));
-                }
+            (Definition::Stream(index), RowSource::Stream(stream))
+                if (*stream, *index) == (self.stream, self.label) =>
+            {
+                self.youngest = Some(self.youngest.map_or(age, |youngest| youngest.min(age)));
             }
             (Definition::Inherited(column), RowSource::Filter { input, .. }) => {
-                self.column(*input, *column, age)
+                self.column(*input, *column, age);
             }
             (Definition::United(columns), RowSource::Union(inputs)) => {
                 for (input, column) in inputs.iter().zip(columns) {

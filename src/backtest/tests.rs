@@ -294,7 +294,7 @@ fn batch(ids: &[&str]) -> DecodedBatch {
 }
 
 fn ids_len(columns: &[Option<ArrayRef>]) -> usize {
-    columns[0].as_ref().map_or(0, |ids| arrow::array::Array::len(ids))
+    columns[0].as_ref().map_or(0, arrow::array::Array::len)
 }
 
 #[test]
