@@ -185,7 +185,7 @@ impl Model {
             let sums = sums.iter_mut().skip(*class).step_by(self.classes);
             match self.library {
                 Library::XGBoost => {
-                    sums.zip(&leaves).for_each(|(sum, leaf)| *sum = f64::from(*sum as f32 + *leaf as f32))
+                    sums.zip(&leaves).for_each(|(sum, leaf)| *sum = f64::from(*sum as f32 + *leaf as f32));
                 }
                 Library::LightGbm => sums.zip(&leaves).for_each(|(sum, leaf)| *sum += leaf),
             }

@@ -78,8 +78,11 @@ pub(super) fn parse(document: &Value) -> Result<Model, String> {
     })
 }
 
+/// From a base score as users write it to the margin that trees add to.
+type ToMargin = fn(f64) -> f64;
+
 /// The transform of an objective, and what makes a margin of its base score.
-fn objective_of(name: &str) -> Result<(Transform, fn(f64) -> f64), String> {
+fn objective_of(name: &str) -> Result<(Transform, ToMargin), String> {
     let same: fn(f64) -> f64 = |base| base;
     #[expect(clippy::cast_possible_truncation, reason = "XGBoost computes the margin in float32")]
     let logit: fn(f64) -> f64 = |base| f64::from(-((1.0 / base as f32 - 1.0).ln()));
@@ -113,7 +116,6 @@ fn objective_of(name: &str) -> Result<(Transform, fn(f64) -> f64), String> {
 }
 
 /// `"5E-1"`, or since 3.1 `"[5E-1]"` with one value a class.
-#[expect(clippy::cast_possible_truncation, reason = "base scores are float32")]
 fn base_scores(parameters: &Value, classes: usize) -> Result<Vec<f64>, String> {
     let written = text(parameters, "base_score")?;
     let inner = written.trim().trim_start_matches('[').trim_end_matches(']');
