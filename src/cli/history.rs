@@ -77,8 +77,8 @@ fn place_in(config: &Path) -> Result<HistoryPlace, Failure> {
     loaded.settings.history.map(|history| history.place).ok_or_else(none)
 }
 
-/// How a verb ends that a history stopped.
-fn failure(error: &HistoryError) -> Failure {
+/// How a history that can't be used is told to the shell.
+pub(super) fn failure(error: &HistoryError) -> Failure {
     let exit = match error {
         HistoryError::Place { .. } | HistoryError::Absent { .. } | HistoryError::Reserved { .. } => {
             Exit::Usage

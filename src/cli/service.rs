@@ -11,7 +11,7 @@ use crate::alert::AlertSettings;
 use crate::decode::{DecodeLimits, FieldBinding, StreamBinding, TimeUnitText, Unused};
 use crate::diagnostic::{Diagnostic, choices, suggest};
 use crate::event::{Clock, SystemClock};
-use crate::history::{self, History, HistoryError, WriterSettings};
+use crate::history::{self, History, WriterSettings};
 use crate::pipeline::{
     Accept, CoreSettings, IDLE_KEYS_AFTER, Job, JobError, JobPolicy, Kept, Observers, Parts, RecoveryPolicy,
     StreamPolicy, WarmUp,
@@ -144,19 +144,13 @@ pub(super) fn start<'a>(
 fn kept(settings: &Settings, cluster: &str) -> Result<Option<Kept>, Failure> {
     let Some(wanted) = &settings.history else { return Ok(None) };
     let identity = history::Identity { cluster: cluster.to_owned(), job: settings.job.name.clone() };
-    let history = History::open(wanted, &identity).map_err(|error| history_failure(&error))?;
+    let history = History::open(wanted, &identity).map_err(|error| super::history::failure(&error))?;
     Ok(Some(Kept {
         history,
         writer: WriterSettings::of(wanted),
         keep: wanted.keep,
         clock: Arc::new(SystemClock::start()),
     }))
-}
-
-/// How a history that can't be used is told to the shell.
-pub(super) fn history_failure(error: &HistoryError) -> Failure {
-    let exit = if matches!(error, HistoryError::Foreign { .. }) { Exit::Refused } else { Exit::Outside };
-    Failure { exit, message: error.to_string() }
 }
 
 /// A core without state, and all that goes with it.
@@ -244,7 +238,7 @@ pub(super) fn job_failure(error: &JobError) -> Failure {
         | JobError::Sink(SinkError::Fenced { .. })
         | JobError::Memory { .. }
         | JobError::Refused(_) => Exit::Refused,
-        JobError::History(fault) => return history_failure(fault),
+        JobError::History(fault) => return super::history::failure(fault),
         JobError::Rules(_) => Exit::Findings,
         _ => Exit::Outside,
     };

@@ -73,7 +73,7 @@ pub(super) type TransactionProducer = BaseProducer<Reports>;
 pub struct TransactionSink {
     settings: TransactionSettings,
     idle: VecDeque<Arc<TransactionProducer>>,
-    open: Option<Open>,
+    open: Option<Arc<TransactionProducer>>,
     closed: Option<Sender<Closed>>,
     settled: Receiver<Settled>,
     thread: Option<JoinHandle<()>>,
@@ -89,11 +89,6 @@ pub struct TransactionSink {
     rejected: Vec<Rejected>,
     /// How long each commit took that was settled since it was last asked for.
     took: Vec<Duration>,
-}
-
-struct Open {
-    producer: Arc<TransactionProducer>,
-    messages: u64,
 }
 
 impl std::fmt::Debug for TransactionSink {
@@ -193,9 +188,9 @@ impl TransactionSink {
     ) -> Result<(), SinkError> {
         self.opened()?;
         let Some(open) = self.open.take() else { return Ok(()) };
-        self.before = Some(Arc::clone(&open.producer));
+        self.before = Some(Arc::clone(&open));
         self.under_way += 1;
-        let closed = Closed { producer: open.producer, step: self.step, offsets, group };
+        let closed = Closed { producer: open, step: self.step, offsets, group };
         let sent = self.closed.as_ref().map(|committer| committer.send(closed).is_ok());
         if sent == Some(true) { Ok(()) } else { Err(self.ended()) }
     }
@@ -244,8 +239,8 @@ impl TransactionSink {
             self.settle(settled)?;
         }
         if let Some(open) = &self.open {
-            serve_events(&open.producer);
-            self.check(&open.producer.clone())?;
+            serve_events(open);
+            self.check(&Arc::clone(open))?;
         }
         Ok(())
     }
@@ -283,7 +278,7 @@ impl TransactionSink {
         }
     }
 
-    fn opened(&mut self) -> Result<&Open, SinkError> {
+    fn opened(&mut self) -> Result<&Arc<TransactionProducer>, SinkError> {
         if self.open.is_none() {
             let producer = loop {
                 match self.idle.pop_front() {
@@ -297,7 +292,7 @@ impl TransactionSink {
             producer
                 .begin_transaction()
                 .map_err(|error| committer::failed("beginning a transaction", &error))?;
-            self.open = Some(Open { producer, messages: 0 });
+            self.open = Some(producer);
         }
         self.open.as_ref().ok_or_else(|| SinkError::Producer("no transaction is open".to_owned()))
     }
@@ -331,7 +326,7 @@ impl TransactionSink {
         self.wait_for_those_before()?;
         let mut message = message;
         loop {
-            let producer = Arc::clone(&self.opened()?.producer);
+            let producer = Arc::clone(self.opened()?);
             match produce(&producer, &self.settings.kafka, &message) {
                 Ok(()) => break,
                 Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) => {
@@ -343,9 +338,6 @@ impl TransactionSink {
                 }
                 Err(error) => return Err(committer::failed("publishing into a transaction", &error)),
             }
-        }
-        if let Some(open) = &mut self.open {
-            open.messages += 1;
         }
         Ok(())
     }
