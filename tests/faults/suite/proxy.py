@@ -85,6 +85,8 @@ class Proxy:
         self.blocked.clear()
 
     def stop(self):
+        # Closing alone does not wake the thread that accepts, and the port would stay taken.
+        self.server.shutdown(socket.SHUT_RDWR)
         self.server.close()
         self.block()
 
