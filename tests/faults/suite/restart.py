@@ -33,21 +33,26 @@ def main():
     return 0
 
 
-def measure(cluster, folder, binary, events):
+def feed(cluster, folder, events):
+    """Sends the payments of benches/peers; the last of them."""
     data = folder / "data"
     subprocess.run([sys.executable, PEERS / "generate.py", str(data), "--rows", str(events)], check=True,
                    stdout=subprocess.DEVNULL)
-    rows = next(data.glob("*.ndjson"))
-    cluster.topics({"payments": PARTITIONS, "restart.alerts": 1, "restart.shadow": 1, "restart.dead": 1})
-    write_settings(folder, name="restart", topic="payments", brokers=cluster.brokers, rules=PEERS / "velocity",
-                   flush="2s")
-    producer = cluster.producer()
-    last = None
-    with open(rows, encoding="utf-8") as lines:
+    producer, last = cluster.producer(), None
+    with open(next(data.glob("*.ndjson")), encoding="utf-8") as lines:
         for line in lines:
             last = json.loads(line)
             send(producer, last, line)
     producer.flush(120)
+    return last
+
+
+def measure(cluster, folder, binary, events):
+    cluster.topics({"payments": PARTITIONS, "restart.alerts": 1, "restart.shadow": 1, "restart.dead": 1})
+    write_settings(folder, name="restart", topic="payments", brokers=cluster.brokers, rules=PEERS / "velocity",
+                   flush="2s")
+    last = feed(cluster, folder, events)
+    producer = cluster.producer()
     job = Job(binary, folder).start()
     began = time.monotonic()
     ends = cluster.ends("payments")
