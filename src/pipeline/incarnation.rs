@@ -105,6 +105,11 @@ impl<'a> Incarnation<'a> {
         })
     }
 
+    /// Whether this life ever had partitions.
+    pub(super) fn assigned_before(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Whether anything was committed in this life.
     pub(super) fn delivered(&self) -> bool {
         self.delivered

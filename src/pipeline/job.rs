@@ -165,6 +165,9 @@ pub struct Job<'a> {
 const RESTART_WAITS: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
 
+/// How often in a row a process may be shut out of the group while it joins.
+const FENCED_WHILE_JOINING_MAX: usize = 3;
+
 impl Job<'_> {
     /// Runs until `stop` is set; then finishes, commits and leaves the group.
     pub fn run(self, stop: &AtomicBool, mut watch: impl FnMut(JobEvent<'_>)) -> Result<Core, JobError> {
@@ -175,7 +178,12 @@ impl Job<'_> {
                 Ok(()) => return incarnation.end(),
                 Err(error) => incarnation.died(error, stop),
             };
-            if !ended.restarts() {
+            // A request to join that is sent again after a broker was away fences the one before it: a process that
+            // was shut out before it had any partition was probably shut out by itself.
+            let by_itself = matches!(&ended, JobError::Source(fault) if fault.fenced())
+                && !incarnation.assigned_before()
+                && failures < FENCED_WHILE_JOINING_MAX;
+            if !ended.restarts() && !by_itself {
                 return Err(ended);
             }
             failures = if incarnation.delivered() { 0 } else { failures + 1 };
