@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crossbeam_channel::RecvTimeoutError;
+
 use super::job::{Job, JobError, JobEvent, Parts};
 use super::messages::{MessageContext, messages};
 use super::observe::Seen;
@@ -37,6 +39,9 @@ const TURN_WAIT: Duration = Duration::from_millis(5);
 
 /// Shorter wait while deliveries are under way, so that their commit is not late.
 const DELIVERY_WAIT: Duration = Duration::from_millis(1);
+
+/// How long the end of a consumer and its producers is waited for.
+const DISCARD_WAIT: Duration = Duration::from_secs(10);
 
 /// How long a producer that was shut out waits to hear whether its consumer was too.
 const VERDICT_WAIT: Duration = Duration::from_secs(8);
@@ -149,6 +154,23 @@ impl<'a> Incarnation<'a> {
         self.observe_phase(Phase::Stopped);
         self.source.shutdown()?;
         Ok(self.parts.core)
+    }
+
+    /// Lets go of consumer and producers. The client library may hang in it where a producer has failed for good
+    /// or brokers are away, so it is not waited for without end: the next life shuts this one out in any case.
+    pub(super) fn discard(self) {
+        let Self { source, sink, history, .. } = self;
+        let (done, wait) = crossbeam_channel::bounded::<()>(1);
+        let dropping = std::thread::Builder::new().name("discard".to_owned()).spawn(move || {
+            drop((source, sink, history));
+            drop(done);
+        });
+        let ended = dropping.is_ok() && wait.recv_timeout(DISCARD_WAIT) != Err(RecvTimeoutError::Timeout);
+        if !ended {
+            tracing::warn!(
+                "consumer and producers of before did not end in time: they are left to themselves"
+            );
+        }
     }
 
     /// What really ended this life: where a producer was shut out or partitions were lost, the consumer is asked

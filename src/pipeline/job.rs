@@ -189,7 +189,7 @@ impl Job<'_> {
             failures = if incarnation.delivered() { 0 } else { failures + 1 };
             self.observe_end(&ended);
             watch(JobEvent::Restarting(&ended));
-            drop(incarnation);
+            incarnation.discard();
             incarnation = loop {
                 self.wait(stop, RESTART_WAITS[failures.min(RESTART_WAITS.len() - 1)]);
                 match Incarnation::start(&self, super::incarnation::Birth::Again) {

@@ -5,7 +5,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 KAFKA = Path(__file__).resolve().parents[2] / "kafka"
@@ -67,9 +67,17 @@ class Cluster:
         consumer = Consumer(self.client(group_id=group, isolation_level="read_committed"))
         partitions = consumer.list_topics(topic, 20).topics[topic].partitions
         asked = [TopicPartition(topic, p) for p in partitions]
-        found = {p.partition: max(p.offset, 0) for p in consumer.committed(asked, 20)}
-        consumer.close()
-        return found
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                found = {p.partition: max(p.offset, 0) for p in consumer.committed(asked, 20)}
+                consumer.close()
+                return found
+            except KafkaException:
+                # A broker that has just started may still look for the group's coordinator.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
     def read(self, topic):
         """Every committed record: (partition, offset, value, headers)."""
