@@ -124,12 +124,13 @@ def main():
 def report(path, arguments, seed, suite, rows):
     """The table as Markdown."""
     version = subprocess.run([suite.binary, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    asked = " ".join(sys.argv[1:]).replace(arguments.binary, suite.binary.name)
     profile = "release" if "release" in str(suite.binary) else "dev"
     lines = [
         "# Fault suite: report", "",
         f"{date.today()} · {version} ({profile} profile) · Apache Kafka 4.3.1 · Python {platform.python_version()} · "
         f"{platform.system()} {platform.release()}, 2 cores · seed {seed} · "
-        f"`tests/faults/run {' '.join(sys.argv[1:])}`", "",
+        f"`tests/faults/run {asked}`", "",
         "Every alert and dead letter of each stage was compared with what DuckDB and Python expect from the input topic "
         "(`suite/checker.py`); read `read_committed`.", "",
         "| fault | times | records | alerts | dead letters | missing | extra | duplicate | wrong | seconds |",
