@@ -36,7 +36,7 @@ pub struct WriterSettings {
     pub flush_interval: Duration,
     /// Small neighbouring segments that are merged into one.
     pub merge_segments: usize,
-    /// Rows that may wait to be written.
+    /// Rows that may wait to be written, beside the batch that is being taken in.
     pub rows_max: usize,
     /// Bytes that may wait to be written.
     pub bytes_max: usize,

@@ -197,7 +197,8 @@ fn a_full_disk_leaves_a_gap_and_the_writer_goes_on_once_there_is_room() {
     // Rows on their way to the thread are counted on neither side for a moment: let it take them all.
     assert!(writer.flush(PATIENCE).is_err());
     let status = writer.status();
-    assert!(status.rows_waiting <= 100 && status.failing, "{status:?}");
+    // The limit, and the one batch that the thread had in hand while others took its room.
+    assert!(status.rows_waiting <= 120 && status.failing, "{status:?}");
     assert_eq!(status.rows_dropped + status.rows_waiting, 380);
     store.fail(false);
     writer.flush(PATIENCE).unwrap();
