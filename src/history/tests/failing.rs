@@ -211,8 +211,10 @@ fn a_full_disk_leaves_a_gap_and_the_writer_goes_on_once_there_is_room() {
     writer.close(PATIENCE).unwrap();
     let kept = 400 - status.rows_dropped as i64;
     let before = plan(&history, 0, 420, i64::MIN);
-    assert_eq!((before.reaches, before.complete), (Some(Offset(kept)), true));
-    assert_eq!(load(&history, vec![before]), rows_at(0..kept));
+    // Up to the first gap; a later batch may have found room again before the writer was told of the next.
+    let reaches = before.reaches.map_or(0, |reaches| reaches.0);
+    assert!(before.complete && (20..=kept).contains(&reaches), "{before:?}");
+    assert_eq!(load(&history, vec![before]), rows_at(0..reaches));
     let after = plan(&history, 0, 420, row(0, 400).time);
     assert_eq!((after.starts, after.reaches, after.complete), (Some(Offset(400)), Some(Offset(420)), true));
 }
