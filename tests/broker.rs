@@ -86,6 +86,16 @@ impl Broker {
         topic
     }
 
+    /// Deletes a topic and waits until the broker has forgotten it.
+    pub(crate) fn delete_topic(&self, topic: &str) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("an admin client");
+        let options = AdminOptions::new().operation_timeout(Some(WAIT));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let gone = runtime.block_on(admin.delete_topics(&[topic], &options)).expect("an answer");
+        assert!(gone.iter().all(Result::is_ok), "{gone:?}");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", self.value("KAFKA_PLAINTEXT"));

@@ -14,6 +14,7 @@ mod kafka_embedded;
 mod kafka_real;
 mod models_in_rules;
 mod readme;
+mod recovery_real;
 mod rule_checks;
 mod rule_files;
 mod scratch;

@@ -7,7 +7,7 @@
 mod note;
 mod offsets;
 
-pub use note::{Note, NoteError};
-pub use offsets::{Offsets, Standing};
+pub use note::{Note, NoteError, RecordMark};
+pub use offsets::{Offsets, Position, Standing};
 
 pub use crate::source::kafka::PartitionCommit;

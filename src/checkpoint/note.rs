@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::event::Offset;
+use crate::source::RawRecord;
 
 /// What the next start must know of a partition beside its committed offset.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,26 @@ pub struct Note {
     /// Event time from which on windows hold everything, microseconds; none where they always did.
     #[serde(rename = "exact", default, skip_serializing_if = "Option::is_none")]
     pub complete_from: Option<i64>,
+    /// The record before the next one, by which a topic is known again; none where none was read.
+    #[serde(rename = "last", default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<RecordMark>,
+}
+
+/// What tells a record from another one at the same offset of a topic that was made anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordMark(
+    /// Kafka timestamp, microseconds; none where the record has none.
+    pub Option<i64>,
+    /// Bytes of key and payload.
+    pub usize,
+);
+
+impl RecordMark {
+    /// The mark of a record.
+    pub fn of(record: &RawRecord) -> Self {
+        let bytes = [&record.key, &record.payload].into_iter().flatten().map(std::ops::Range::len).sum();
+        Self(record.timestamp, bytes)
+    }
 }
 
 /// A note that can't be read.
@@ -56,6 +77,7 @@ impl Note {
             partitions: 0,
             generation: 0,
             complete_from: None,
+            last: None,
         }
     }
 
@@ -99,6 +121,7 @@ mod tests {
             ruleset: "9f3c".to_owned(),
             partitions: 4,
             generation: 2,
+            last: Some(RecordMark(Some(1_763_806_502_123_000), 346)),
             ..Note::new(Offset(42))
         };
         assert_eq!(Note::read(&note.write()), Ok(Some(note.clone())));

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Note, PartitionCommit};
+use super::{Note, PartitionCommit, RecordMark};
 use crate::event::{Offset, Partition};
 use crate::source::RawBatch;
 
@@ -14,21 +14,33 @@ use crate::source::RawBatch;
 pub struct Standing {
     /// Its lowest offset that still waits for its turn.
     pub waiting_from: Option<Offset>,
-    /// What the next start must know; its `next` is filled in here.
+    /// What the next start must know; its `next` and `last` are filled in here.
     pub note: Note,
+}
+
+/// Where a partition is read on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The partition.
+    pub partition: Partition,
+    /// The next offset.
+    pub next: Offset,
+    /// The record before it, where it is known.
+    pub last: Option<RecordMark>,
 }
 
 /// Next offset to read of each partition.
 #[derive(Debug, Default)]
 pub struct Offsets {
-    read: BTreeMap<Partition, Offset>,
+    /// The next offset, and the mark of the record before it where that is known.
+    read: BTreeMap<Partition, (Offset, Option<RecordMark>)>,
     changed: bool,
 }
 
 impl Offsets {
-    /// Goes on from an offset.
-    pub fn begin(&mut self, partition: Partition, next: Offset) {
-        self.read.insert(partition, next);
+    /// Goes on from a position.
+    pub fn begin(&mut self, position: Position) {
+        self.read.insert(position.partition, (position.next, position.last));
     }
 
     /// Takes note of a batch that is about to be answered.
@@ -37,10 +49,12 @@ impl Offsets {
             let partition = &batch.partitions[record.partition as usize].partition;
             let next = Offset(record.offset + 1);
             self.changed = true;
+            let read = (next, Some(RecordMark::of(record)));
             match self.read.get_mut(partition) {
-                Some(known) => *known = (*known).max(next),
+                Some(known) if known.0 >= next => {}
+                Some(known) => *known = read,
                 None => {
-                    self.read.insert(partition.clone(), next);
+                    self.read.insert(partition.clone(), read);
                 }
             }
         }
@@ -59,10 +73,10 @@ impl Offsets {
     /// Commits for every partition as of now; from here on nothing is new.
     pub fn take(&mut self, mut standing: impl FnMut(&Partition) -> Standing) -> Vec<PartitionCommit> {
         self.changed = false;
-        let commit = |(partition, next): (&Partition, &Offset)| {
+        let commit = |(partition, (next, last)): (&Partition, &(Offset, Option<RecordMark>))| {
             let Standing { waiting_from, note } = standing(partition);
             let offset = waiting_from.map_or(*next, |waiting| waiting.min(*next));
-            let note = note.with_next(*next).write();
+            let note = Note { last: *last, ..note.with_next(*next) }.write();
             PartitionCommit { partition: partition.clone(), offset, note }
         };
         self.read.iter().map(commit).collect()
@@ -70,7 +84,12 @@ impl Offsets {
 
     /// Next offset of each partition.
     pub fn iter(&self) -> impl Iterator<Item = (&Partition, Offset)> {
-        self.read.iter().map(|(partition, next)| (partition, *next))
+        self.read.iter().map(|(partition, (next, _))| (partition, *next))
+    }
+
+    /// The record before a partition's next offset, where it is known.
+    pub fn last(&self, partition: &Partition) -> Option<RecordMark> {
+        self.read.get(partition)?.1
     }
 
     /// Forgets partitions that are no longer ours.
@@ -106,7 +125,7 @@ mod tests {
     #[test]
     fn a_commit_stays_below_what_waits_and_its_note_says_what_was_read() {
         let mut offsets = Offsets::default();
-        offsets.begin(partition(1), Offset(7));
+        offsets.begin(Position { partition: partition(1), next: Offset(7), last: None });
         offsets.read(&batch(&[(0, 4), (0, 5)]));
         assert!(offsets.changed());
         let waiting = |number: &Partition| (number.partition == 0).then_some(Offset(2));
@@ -115,10 +134,10 @@ mod tests {
             .iter()
             .map(|commit| {
                 let note = Note::read(&commit.note).expect("a note").expect("one");
-                (commit.partition.partition, commit.offset.0, note.next().0)
+                (commit.partition.partition, commit.offset.0, note.next().0, note.last)
             })
             .collect();
-        assert_eq!(said, [(0, 2, 6), (1, 7, 7)]);
+        assert_eq!(said, [(0, 2, 6, Some(RecordMark(None, 0))), (1, 7, 7, None)]);
         assert!(!offsets.changed());
     }
 }

@@ -21,6 +21,7 @@ mod merge;
 mod name;
 mod plan;
 mod recorder;
+mod sample;
 mod segment;
 mod split;
 mod store;
@@ -36,7 +37,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Contract, Partition};
+use crate::event::{Contract, Offset, Partition};
 use crate::settings::{HistoryPlace, HistorySettings};
 
 use self::store::{Create, Created, Objects};
@@ -140,6 +141,16 @@ impl History {
         let mut segments: Vec<Segment> = listed.iter().filter_map(segment).collect();
         segments.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(segments)
+    }
+
+    /// Offset and Kafka timestamp (microseconds) of the newest record below an offset; none where there is none.
+    pub fn newest(
+        &self,
+        partition: &Partition,
+        generation: u32,
+        below: Offset,
+    ) -> Result<Option<(Offset, i64)>, HistoryError> {
+        sample::newest(self, partition, generation, below)
     }
 
     /// What recovery can use for one partition; reads and proves each segment that it plans with.

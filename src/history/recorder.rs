@@ -22,7 +22,7 @@ use super::segment::{Covered, Encoded, encode, event_times, int64};
 use super::split::split;
 use super::writer::{Gate, Load, WriterSettings};
 use crate::decode::DecodedBatch;
-use crate::event::{Contract, Offset, Partition};
+use crate::event::{Contract, Offset, Partition, crash_point};
 
 const BACKOFF_LEAST: Duration = Duration::from_secs(1);
 const BACKOFF_MOST: Duration = Duration::from_secs(30);
@@ -344,12 +344,14 @@ impl Recorder {
         }
         while let Some(next) = self.unwritten.front() {
             let location = self.history.location(&next.place, &next.encoded.name);
+            crash_point("before-history-write");
             if let Err(error) = self.history.objects.put(&location, next.encoded.bytes.clone()) {
                 let wait = self.retry.map_or(BACKOFF_LEAST, |(_, wait)| (wait * 2).min(BACKOFF_MOST));
                 self.retry = Some((now.saturating_add(wait), wait));
                 self.gate.store_failed(error.to_string());
                 return;
             }
+            crash_point("after-history-write");
             self.retry = None;
             if let Some(written) = self.unwritten.pop_front() {
                 self.gate.release(written.load);

@@ -18,7 +18,7 @@ use super::observe::Seen;
 use super::recover;
 use super::refusal::Refusal;
 use super::{Core, StepOutcome};
-use crate::checkpoint::{Note, Offsets, PartitionCommit, Standing};
+use crate::checkpoint::{Note, Offsets, PartitionCommit, Position, Standing};
 use crate::event::{EventTime, Offset, Partition, crash_point};
 use crate::history::Writer;
 use crate::metrics::Phase;
@@ -192,6 +192,11 @@ impl<'a> Incarnation<'a> {
         error
     }
 
+    /// Whether a transaction is open that nobody will commit if this life ends now.
+    pub(super) fn transaction_open(&mut self) -> bool {
+        self.under_way() && self.sink.transactions().is_some()
+    }
+
     /// Whether something was published and is not committed.
     fn under_way(&self) -> bool {
         self.waiting_commit.is_some() || self.offsets.changed() || self.sink.under_way()
@@ -304,25 +309,28 @@ impl<'a> Incarnation<'a> {
         let now = self.job.clock.elapsed();
         self.last_record.clear();
         self.offsets = Offsets::default();
-        for (partition, next) in &from {
-            self.offsets.begin(partition.clone(), *next);
-            if let Some(index) = self.index(partition) {
+        for position in &from {
+            self.offsets.begin(position.clone());
+            if let Some(index) = self.index(&position.partition) {
                 self.parts.core.watermarks().expect(index);
                 let stream = self.table[index as usize].stream;
                 self.last_record.insert(index, (now, stream));
             }
         }
+        let from = from.into_iter().map(|position| (position.partition, position.next)).collect();
         Ok(self.source.begin(assigned, from)?)
     }
 
     /// Where to go on if the core holds the windows of these partitions and of no others, and nobody has answered
     /// for them since. What waits of a partition that is gone must never be answered here.
-    fn retained(&mut self, assigned: &Assigned) -> Option<Vec<(Partition, Offset)>> {
+    fn retained(&mut self, assigned: &Assigned) -> Option<Vec<Position>> {
         let known: BTreeMap<&Partition, Offset> = self.offsets.iter().collect();
         let go_on = |assignment: &crate::source::kafka::Assignment| {
             let next = *known.get(&assignment.partition)?;
             let note = Note::read(assignment.note.as_deref()?).ok()??;
-            (note.next() == next).then(|| (assignment.partition.clone(), next))
+            let partition = assignment.partition.clone();
+            let last = self.offsets.last(&partition);
+            (note.next() == next).then_some(Position { partition, next, last })
         };
         if self.held.len() != assigned.partitions.len() {
             return None;

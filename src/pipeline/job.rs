@@ -187,7 +187,7 @@ impl Job<'_> {
                 return Err(ended);
             }
             failures = if incarnation.delivered() { 0 } else { failures + 1 };
-            self.observe_end(&ended);
+            self.observe_end(&ended, incarnation.transaction_open());
             watch(JobEvent::Restarting(&ended));
             incarnation.discard();
             incarnation = loop {

@@ -17,9 +17,11 @@ mod recover;
 mod refusal;
 mod reorder;
 mod repeats;
+mod returning;
 mod select;
 mod silent;
 mod watermark;
+mod witness;
 
 pub use counts::Counts;
 pub use job::{Job, JobError, JobEvent, JobPolicy, Kept, Parts};

@@ -279,8 +279,8 @@ impl Incarnation<'_> {
 }
 
 impl super::Job<'_> {
-    /// Tells the metrics why an incarnation ended.
-    pub(super) fn observe_end(&self, error: &super::JobError) {
+    /// Tells the metrics why an incarnation ended; a transaction that was open is aborted by the next one.
+    pub(super) fn observe_end(&self, error: &super::JobError, transaction_open: bool) {
         let Some(observers) = &self.observers else { return };
         let reason = match error {
             super::JobError::Lost => "partitions_lost",
@@ -289,8 +289,14 @@ impl super::Job<'_> {
             _ => "source",
         };
         observers.metrics.restarted(reason);
-        if let super::JobError::Sink(crate::sink::SinkError::Transaction { .. }) = error {
-            observers.metrics.transaction(TransactionResult::Ambiguous, Duration::ZERO);
+        let result = match error {
+            super::JobError::Sink(crate::sink::SinkError::Transaction { .. }) => {
+                Some(TransactionResult::Ambiguous)
+            }
+            _ => transaction_open.then_some(TransactionResult::Aborted),
+        };
+        if let Some(result) = result {
+            observers.metrics.transaction(result, Duration::ZERO);
         }
         observers.enter(Phase::Starting);
     }

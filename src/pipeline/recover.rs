@@ -16,27 +16,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::delivered::{self, Delivered};
 use super::incarnation::Incarnation;
 use super::job::{JobError, JobEvent};
-use super::refusal::{Accept, RecoveryPolicy, Refusal, WarmUp};
+use super::refusal::{Accept, Refusal};
+use super::returning::{Returning, returning};
 use super::silent::answered_by_all;
+use super::witness::Witness;
 use super::{Progress, Restored, StepOutcome};
 use crate::alert::FORGOTTEN_AFTER;
-use crate::checkpoint::Note;
+use crate::checkpoint::Position;
 use crate::decode::DecodedBatch;
 use crate::event::{EventTime, Offset, Partition, Span, crash_point};
 use crate::history::{Plan, Wanted};
-use crate::source::kafka::{Assigned, Assignment, Replay, ReplayRange, Start, first_records_at};
+use crate::source::kafka::{Assigned, Replay, ReplayRange, first_records_at};
 use crate::source::{Fetched, RawBatch};
-
-/// One partition on its way back.
-struct Returning<'a> {
-    assignment: &'a Assignment,
-    index: u32,
-    note: Option<Note>,
-    /// The first offset that is live.
-    next: Offset,
-    /// Event time from which on its rows are needed; none where none are.
-    since: Option<i64>,
-}
 
 /// The offsets that a batch covers, by partition.
 pub(super) fn ranges(batch: &RawBatch) -> Vec<(Partition, Range<Offset>)> {
@@ -57,7 +48,7 @@ pub(super) fn recover(
     assigned: &Assigned,
     stop: &AtomicBool,
     watch: &mut impl FnMut(JobEvent<'_>),
-) -> Result<Vec<(Partition, Offset)>, JobError> {
+) -> Result<Vec<Position>, JobError> {
     let started = run.job.clock.elapsed();
     run.parts = (run.job.parts)()?;
     run.complete_from = None;
@@ -65,6 +56,11 @@ pub(super) fn recover(
     for one in &returning {
         run.parts.core.watermarks().expect(one.index);
     }
+    let mut known = Vec::new();
+    for one in &returning {
+        known.extend(one.known(run)?);
+    }
+    let witness = Witness::ask(run.job, &run.table, known)?;
     let restored: Vec<Restored> = returning.iter().map(Returning::restored).collect();
     if restored.iter().any(|restored| restored.answered_below != i64::MAX) {
         run.parts.core.watermarks().hold_below(answered_by_all(&restored));
@@ -85,157 +81,25 @@ pub(super) fn recover(
     run.observe_recovery(recovery.progress);
     watch(JobEvent::Recovering(recovery.progress));
     let next_arrival = recovery.absorb_history(run, sources.plans, stop, watch)?;
+    witness.compare()?;
     open_history(run, &returning, &sources.ranges, next_arrival)?;
     crash_point("during-recovery");
     recovery.replay(run, &sources.ranges, assigned, stop, watch)?;
     let outcome = run.parts.core.restore(&restored)?;
     recovery.remember(run, &outcome);
     run.complete_from = recovery.complete_from(run, &returning, &sources.incomplete)?;
-    let longest = reach(run).longest;
+    let longest = run.parts.core.reach().longest;
     let exact_since = run.complete_from.map(|from| EventTime(from.saturating_add(longest.0)));
     run.parts.on_arrival.set_exact_since(exact_since);
     run.parts.in_order.set_exact_since(exact_since);
     recovery.progress.took = run.job.clock.elapsed().saturating_sub(started);
     run.observe_recovered(recovery.progress);
     watch(JobEvent::Recovered(recovery.progress));
-    Ok(returning.iter().map(|one| (one.assignment.partition.clone(), one.next)).collect())
-}
-
-impl Returning<'_> {
-    fn restored(&self) -> Restored {
-        let note = self.note.as_ref();
-        Restored {
-            partition: self.index,
-            stream: self.assignment.stream,
-            answered_below: note.map_or(i64::MAX, |note| note.watermark.unwrap_or(i64::MIN)),
-            latest: note.and_then(|note| note.latest),
-        }
-    }
-}
-
-fn returning<'a>(run: &Incarnation<'_>, assigned: &'a Assigned) -> Result<Vec<Returning<'a>>, JobError> {
-    let policy = &run.job.policy.recovery;
-    let mut returning = Vec::new();
-    for assignment in &assigned.partitions {
-        let index = run.index(&assignment.partition).unwrap_or(u32::MAX);
-        let generation = policy.generation(assignment.stream);
-        let note = note_of(assignment)?.filter(|note| note.generation == generation);
-        // A note of another generation is about a topic that is no more: the new one is read from its beginning.
-        let other_generation =
-            note.is_none() && assignment.note.as_ref().is_some_and(|text| !text.is_empty());
-        let next =
-            if other_generation { assignment.low } else { next_of(assignment, note.as_ref(), policy)? };
-        if let Some(note) = &note
-            && note.partitions != 0
-            && note.partitions != assignment.partitions
-            && !policy.accept.contains(&Accept::PartitionCount)
-        {
-            let topic = assignment.partition.topic.to_string();
-            return Err(
-                Refusal::PartitionCount { topic, was: note.partitions, now: assignment.partitions }.into()
-            );
-        }
-        returning.push(Returning { assignment, index, note, next, since: None });
-    }
-    set_since(run, &mut returning)?;
-    Ok(returning)
-}
-
-fn note_of(assignment: &Assignment) -> Result<Option<Note>, Refusal> {
-    let read = assignment.note.as_deref().map_or(Ok(None), Note::read);
-    read.map_err(|cause| Refusal::Note { partition: assignment.partition.clone(), cause })
-}
-
-/// The first offset that is live, if the topic still holds what comes after the commit.
-fn next_of(assignment: &Assignment, note: Option<&Note>, policy: &RecoveryPolicy) -> Result<Offset, Refusal> {
-    let partition = || assignment.partition.clone();
-    let next = note.map_or(assignment.start, Note::next);
-    if assignment.start > assignment.high {
-        let (committed, high) = (assignment.start.0, assignment.high.0);
-        return Err(Refusal::TopicShrunk { partition: partition(), committed, high });
-    }
-    if assignment.start < assignment.low {
-        if policy.accept.contains(&Accept::LostRecords) {
-            return Ok(next.max(assignment.low));
-        }
-        let (committed, low) = (assignment.start.0, assignment.low.0);
-        return Err(Refusal::RecordsGone { partition: partition(), committed, low });
-    }
-    Ok(next)
-}
-
-pub(super) fn reach(run: &Incarnation<'_>) -> crate::graph::Reach {
-    run.parts.core.reach()
-}
-
-/// From which event time on rows are needed: the watermark less the longest window, less what `@dedup` remembers.
-fn set_since(run: &Incarnation<'_>, returning: &mut [Returning<'_>]) -> Result<(), JobError> {
-    let reach = reach(run);
-    let settings = run.parts.core.settings();
-    let repeats = settings.streams.iter().map(|stream| stream.repeats.0).max().unwrap_or_default();
-    let span = reach.longest.0.saturating_add(dedup_longest(run).0).max(repeats);
-    let bases: Result<Vec<Option<i64>>, JobError> = returning.iter().map(|one| base(run, one)).collect();
-    let bases = bases?;
-    let least = returning
-        .iter()
-        .zip(&bases)
-        .filter(|(one, _)| one.note.is_some())
-        .filter_map(|(_, base)| *base)
-        .min();
-    for (one, base) in returning.iter_mut().zip(bases) {
-        let Some(base) = base.map(|own| if one.note.is_some() { least.unwrap_or(own) } else { own }) else {
-            continue;
-        };
-        let first = one.assignment.note.is_none();
-        let warm_up = run.job.policy.recovery.warm_up.get(one.assignment.stream);
-        one.since = match warm_up.filter(|_| first) {
-            Some(WarmUp::Nothing) => None,
-            Some(WarmUp::For(span)) => Some(base.saturating_sub(span.0)),
-            _ if reach.unbounded => Some(i64::MIN),
-            _ => Some(base.saturating_sub(span)),
-        };
-    }
-    Ok(())
-}
-
-/// The time at which live rows of a partition go on; none where nothing came before.
-fn base(run: &Incarnation<'_>, one: &Returning<'_>) -> Result<Option<i64>, JobError> {
-    let assignment = one.assignment;
-    if let Some(note) = &one.note {
-        let lateness =
-            run.parts.core.settings().streams.get(assignment.stream).map_or(0, |stream| stream.lateness.0);
-        return Ok(note.watermark.or(note.latest.map(|latest| latest.saturating_sub(lateness))));
-    }
-    if one.next <= assignment.low {
-        return Ok(None);
-    }
-    let start = run.job.consumer.topics.get(&*assignment.partition.topic).map(|binding| binding.start);
-    if let (None, Some(Start::At(time))) = (&assignment.note, start) {
-        return Ok(Some(time.0));
-    }
-    // The newest record before the start says where time stands; an idle topic has none, and needs none.
-    let last = ReplayRange {
-        partition: assignment.partition.clone(),
-        from: Offset((one.next.0 - 1).max(assignment.low.0)),
-        to: one.next,
-    };
-    let mut replay = Replay::start(
-        &run.job.consumer.kafka,
-        &run.job.consumer.group,
-        std::slice::from_ref(&last),
-        &run.table,
-        1,
-    )?;
-    while let Some(batch) = replay.next_batch()? {
-        if let Some(timestamp) = batch.records.first().and_then(|record| record.timestamp) {
-            return Ok(Some(timestamp));
-        }
-    }
-    Ok(Some(run.job.clock.now_micros()))
+    Ok(returning.iter().map(Returning::position).collect())
 }
 
 /// How long an alert matters to `@dedup` of any rule.
-fn dedup_longest(run: &Incarnation<'_>) -> Span {
+pub(super) fn dedup_longest(run: &Incarnation<'_>) -> Span {
     let makers = [&run.parts.on_arrival, &run.parts.in_order];
     let rules = makers.iter().flat_map(|maker| maker.rules().iter());
     let longest =
@@ -350,7 +214,7 @@ fn open_history(
 /// Rows of the history that no window and no suppression needs any more are earlier than this; none where
 /// some window needs every row.
 pub(super) fn needed_from(run: &Incarnation<'_>, watermark: i64) -> Option<i64> {
-    let reach = reach(run);
+    let reach = run.parts.core.reach();
     let settings = run.parts.core.settings();
     let repeats = settings.streams.iter().map(|stream| stream.repeats.0).max().unwrap_or_default();
     let lateness = settings.streams.iter().map(|stream| stream.lateness.0).max().unwrap_or_default();

@@ -82,10 +82,10 @@ pub enum Refusal {
         /// The end of the topic.
         high: i64,
     },
-    /// A record that the history holds is another one in the topic.
+    /// The last record that was answered is another one in the topic.
     #[error(
-        "{partition} holds another record at offset {offset} than the history does: the topic was deleted and made \
-         again, or the history belongs to another one; raise `generation` of its stream, which starts it anew"
+        "{partition} holds another record at offset {offset} than the one that was answered: the topic was deleted and \
+         made again; raise `generation` of its stream, which starts it anew"
     )]
     TopicRecreated {
         /// The partition.

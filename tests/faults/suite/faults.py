@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections import Counter
 from pathlib import Path
+from statistics import median
 
 from .proxy import Proxy
 from .scene import Scene
@@ -31,8 +32,8 @@ def kills(suite, count):
     for index in range(count):
         point = POINTS[index % len(POINTS)]
         passage = 1 if point == "during-recovery" else scene.random.randrange(1, 12)
-        if point == "during-replay":
-            passage = 1
+        if point == "during-replay" or point.endswith("history-write"):
+            passage = scene.random.randrange(1, 4) if point.endswith("history-write") else 1
         job.start(hurt=f"{point}:{passage}")
         limit = scene.random.uniform(0.5, 4) if index % 5 == 4 else 12
         code = job.wait(limit)
@@ -76,9 +77,9 @@ def zombies(suite, count):
     return count, f"who was shut out, and its exit code: {ended}", verdict
 
 
-def through_proxy(suite, name):
+def through_proxy(suite, name, **settings):
     proxy = Proxy(suite.cluster.port + 6, suite.cluster.port + 5)
-    scene = Scene(suite, name, brokers=f"127.0.0.1:{suite.cluster.port + 6}").start()
+    scene = Scene(suite, name, brokers=f"127.0.0.1:{suite.cluster.port + 6}", **settings).start()
     return proxy, scene, scene.job()
 
 
@@ -267,6 +268,66 @@ def clock(suite, count):
     return count, f"jumps: {jumps}", scene.finish([job])
 
 
+def soak(suite, count):
+    """A fault a minute, of any kind, for as many minutes: lag back to nothing after each, memory flat."""
+    proxy, scene, job = through_proxy(suite, "soak", flush="2s")
+    job.start()
+    time.sleep(10)
+    kinds, resident, behind, codes = Counter(), [], [], []
+    for _ in range(count):
+        began = time.monotonic()
+        kind = scene.random.choice(["killed", "stopped", "network cut", "commit cut", "broker killed", "history damaged"])
+        kinds[kind] += 1
+        codes += hurt(suite, scene, proxy, job, kind)
+        healed = time.monotonic()
+        reached = scene.caught_up(50)
+        behind.append(time.monotonic() - healed if reached else float("inf"))
+        codes += supervise(job, max(1, 60 - (time.monotonic() - began)))
+        resident.append(job.resident())
+    verdict = scene.finish([job])
+    proxy.stop()
+    tenth = max(1, len(resident) // 10)
+    first, last = max(resident[:2 * tenth]), max(resident[-2 * tenth:])
+    if last > 1.3 * first + 32:
+        verdict.wrong.append(f"memory grew from {first} to {last} MiB")
+    verdict.wrong += [f"lag did not come back to nothing after fault {n}" for n, s in enumerate(behind) if s > 50]
+    notes = (f"{', '.join(f'{kind} {times}' for kind, times in sorted(kinds.items()))}; {scene.rate} records a second; "
+             f"answered up to the end of the topic again after at most {max(behind):.1f} s, median {median(behind):.1f} s; "
+             f"resident memory at most {first} MiB in the first fifth, {last} MiB in the last; exit codes on the way: {codes}")
+    return count, notes, verdict
+
+
+def hurt(suite, scene, proxy, job, kind):
+    """Does one harm and ends it; exit codes of the job on the way."""
+    if kind == "killed":
+        job.kill()
+        job.start()
+    elif kind == "stopped":
+        job.pause()
+        time.sleep(scene.random.uniform(1, 5))
+        job.go_on()
+    elif kind == "network cut":
+        proxy.block()
+        codes = supervise(job, scene.random.uniform(1, 12))
+        proxy.unblock()
+        return codes
+    elif kind == "commit cut":
+        proxy.cut_after_commits = 1
+    elif kind == "broker killed":
+        suite.cluster.node("kill", 1)
+        codes = supervise(job, scene.random.uniform(0.2, 3))
+        suite.cluster.node("start", 1)
+        return codes
+    else:
+        job.kill()
+        files = sorted((scene.folder / "history").rglob("*.parquet"))
+        older = [path.read_bytes() for path in files[:3]]
+        for path in scene.random.sample(files, min(len(files), 5)):
+            damage(scene.random, path, files, older)
+        job.start()
+    return []
+
+
 # Name → the fault, how often in CI and in full, and what it is.
 FAULTS = {
     "none": (none, 5, 20),
@@ -280,4 +341,5 @@ FAULTS = {
     "corruption": (corruption, 200, 2000),
     "instances": (instances, 10, 100),
     "clock": (clock, 4, 20),
+    "soak": (soak, 3, 60),
 }

@@ -76,6 +76,15 @@ class Job:
             self.process.send_signal(signal.SIGKILL)
         return self.process.wait()
 
+    def resident(self):
+        """MiB of memory that the process holds now; 0 where it does not run."""
+        try:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+        except OSError:
+            return 0
+        line = next((line for line in status.splitlines() if line.startswith("VmRSS")), "VmRSS: 0 kB")
+        return int(line.split()[1]) // 1024
+
     def pause(self):
         self.process.send_signal(signal.SIGSTOP)
 

@@ -74,6 +74,17 @@ class Scene:
             time.sleep(0.3)
         return False
 
+    def caught_up(self, seconds):
+        """Whether, within so long, all that is in the topic now was answered; rows that wait for their turn stay."""
+        deadline = time.monotonic() + seconds
+        ends = self.cluster.ends(self.topic)
+        while time.monotonic() < deadline:
+            read = self.cluster.positions(self.group, self.topic)
+            if all(read[p] >= end for p, end in ends.items()):
+                return True
+            time.sleep(0.3)
+        return False
+
     def verdict(self):
         expected = checker.expect(self.cluster.read(self.topic), {path.stem for path in self.rules.glob("*.sql")})
         alerts = self.cluster.read(f"{self.name}.alerts")

@@ -1,0 +1,112 @@
+//! A job that comes back on a real broker and finds another world than it left.
+//!
+//! Needs a broker of `tests/kafka/up` in `TOLLGATE_TEST_KAFKA`; each test is skipped without it.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rdkafka::message::Message;
+
+use crate::broker::Broker;
+use crate::scratch::Scratch;
+
+const WAIT: Duration = Duration::from_secs(60);
+
+/// A folder with a rule that every payment hits, and settings for a job over the topics.
+fn folder(broker: &Broker, payments: &str, alerts: &str) -> Scratch {
+    let scratch = Scratch::new();
+    scratch.write(
+        "rules/schema.sql",
+        "CREATE TABLE payments (tx_id VARCHAR NOT NULL, card_id VARCHAR, amount DECIMAL(18,2), \
+         event_time TIMESTAMP NOT NULL, PRIMARY KEY (tx_id));\n",
+    );
+    scratch.write(
+        "rules/any.sql",
+        "-- @id: any\n-- @title: Any\n-- @status: live\n-- @severity: low\n-- @score: 1\n-- @reason: \"any\"\n\
+         -- @owner: fraud\nSELECT tx_id, amount FROM payments WHERE amount > 0\n",
+    );
+    scratch.write(
+        "tollgate.toml",
+        &format!(
+            "[job]\nname = \"{}\"\nrules = \"rules\"\n[kafka]\nbrokers = [\"{}\"]\n[streams.payments]\n\
+             topics = [\"{payments}\"]\nstart = \"earliest\"\n[output]\nalerts = \"{alerts}\"\n[history]\nurl = \"history\"\n[http]\nlisten = \"off\"\n",
+            broker.name("job"),
+            broker.value("KAFKA_PLAINTEXT"),
+        ),
+    );
+    scratch
+}
+
+fn run(scratch: &Scratch) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_tollgate"))
+        .args(["run", "--config"])
+        .arg(scratch.path("tollgate.toml"))
+        .env("NO_COLOR", "1")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts")
+}
+
+fn stop(job: Child) -> Option<i32> {
+    let id = job.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill runs").success());
+    job.wait_with_output().expect("it ends").status.code()
+}
+
+fn produce(broker: &Broker, topic: &str, ids: std::ops::Range<usize>) {
+    let records: Vec<String> = ids
+        .map(|id| {
+            format!(
+                r#"{{"tx_id": "t{id}", "card_id": "c", "amount": 5, "event_time": "2026-11-22T10:00:00Z"}}"#
+            )
+        })
+        .collect();
+    let records: Vec<(&str, &str)> = records.iter().map(|value| ("c", value.as_str())).collect();
+    broker.produce(topic, 0, &records);
+}
+
+fn wait_for_alerts(broker: &Broker, alerts: &str, count: usize) {
+    let until = Instant::now() + WAIT;
+    while broker.messages(alerts).len() < count {
+        assert!(Instant::now() < until, "{count} alerts did not come");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_topic_that_was_made_anew_is_refused_though_it_holds_as_many_records() {
+    let Some(broker) = Broker::of_environment("anew") else { return };
+    let (payments, alerts) = (broker.topic("payments", 1, &[]), broker.topic("alerts", 1, &[]));
+    let scratch = folder(&broker, &payments, &alerts);
+    produce(&broker, &payments, 0..5);
+    let job = run(&scratch);
+    wait_for_alerts(&broker, &alerts, 5);
+    assert_eq!(stop(job), Some(0));
+
+    // The same topic goes on: nothing is said about it, and nothing is answered twice.
+    let job = run(&scratch);
+    produce(&broker, &payments, 5..7);
+    wait_for_alerts(&broker, &alerts, 7);
+    assert_eq!(stop(job), Some(0));
+
+    broker.delete_topic(&payments);
+    assert_eq!(broker.topic("payments", 1, &[]), payments);
+    produce(&broker, &payments, 0..9);
+    let refused = run(&scratch).wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(4), "{said}");
+    // With the topic went its commits, so it is the history that knows the record.
+    for part in ["holds another record at offset 6", "raise `generation`"] {
+        assert!(said.contains(part), "{said}");
+    }
+
+    let settings = std::fs::read_to_string(scratch.path("tollgate.toml"))
+        .expect("settings")
+        .replace("start =", "generation = 2\nstart =");
+    scratch.write("tollgate.toml", &settings);
+    let job = run(&scratch);
+    wait_for_alerts(&broker, &alerts, 16);
+    assert_eq!(stop(job), Some(0));
+    assert!(broker.messages(&alerts).iter().all(|message| message.payload().is_some()));
+}
