@@ -179,6 +179,9 @@ pub mod history;
 // The step that puts all of it in a row, and the job that repeats it.
 pub mod pipeline;
 
+// Named cases for a rule, run every way that must not matter.
+pub mod rule_test;
+
 // What rules would have caught, missed and cost on labelled events of the past.
 pub mod backtest;
 

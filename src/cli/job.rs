@@ -1,16 +1,32 @@
 //! What the verbs that evaluate rules have in common: a rules folder becomes a running core.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use super::failure::{Exit, Failure};
 use super::terminal;
-use crate::alert::{AlertMaker, AlertSettings};
-use crate::decode::{DecodeLimits, Decoders, StreamBinding};
 use crate::diagnostic::render_all;
 use crate::event::Contract;
-use crate::pipeline::{Core, CoreSettings, columns_read, engines};
-use crate::rules::{AnswerOrder, Rule, RuleFiles, RuleSet};
+use crate::pipeline::PartsError;
+use crate::rules::{AnswerOrder, Emit, RuleFiles, RuleSet};
+
+/// When rows are answered, as the command line says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(super) enum EmitArgument {
+    /// Each row as it arrives.
+    OnArrival,
+    /// In order of event time, rows of equal time together: the answer of batch SQL.
+    InOrder,
+}
+
+/// When rules are answered: as they say themselves, unless the command line does.
+pub(super) fn order_of(emit: Option<EmitArgument>) -> AnswerOrder {
+    match emit {
+        None => AnswerOrder::Default(Emit::OnArrival),
+        Some(EmitArgument::OnArrival) => AnswerOrder::Forced(Emit::OnArrival),
+        Some(EmitArgument::InOrder) => AnswerOrder::Forced(Emit::InOrder),
+    }
+}
 
 /// Reads and compiles a rules folder or a rule file.
 pub(super) fn open_rules(path: &Path, schema: Option<&Path>, order: AnswerOrder) -> Result<RuleSet, Failure> {
@@ -38,35 +54,12 @@ pub(super) fn open_sound_rules(
     Ok(set)
 }
 
-/// A core and makers of alerts for its two graphs.
-pub(super) struct Evaluation {
-    pub core: Core,
-    pub on_arrival: AlertMaker,
-    pub in_order: AlertMaker,
-    /// For each stream, the columns that are read.
-    pub used: Vec<Vec<bool>>,
-}
-
-/// Sets up decoding and evaluation of a rule set.
-pub(super) fn evaluation(
-    set: &RuleSet,
-    bindings: &[StreamBinding],
-    limits: DecodeLimits,
-    settings: CoreSettings,
-    alerts: &AlertSettings,
-) -> Result<Evaluation, Failure> {
-    let contract = &set.catalog.contract;
-    let [arrival, ordered] =
-        engines(&set.on_arrival, &set.in_order, &settings.windows).map_err(Failure::findings)?;
-    let used = columns_read(contract, [&arrival, &ordered]);
-    let decoders = Decoders::of_contract(contract, bindings, &used, limits).map_err(Failure::usage)?;
-    let maker = |rules: &[Rule]| AlertMaker::new(alerts.clone(), contract.clone(), Arc::from(rules));
-    Ok(Evaluation {
-        core: Core::new(contract, decoders, arrival, ordered, settings),
-        on_arrival: maker(&set.on_arrival.rules),
-        in_order: maker(&set.in_order.rules),
-        used,
-    })
+/// How rules that can't be set up are told to the shell.
+pub(super) fn parts_failure(error: PartsError) -> Failure {
+    match error {
+        PartsError::Engine(error) => Failure::findings(error),
+        PartsError::Decode(error) => Failure::usage(error),
+    }
 }
 
 /// The stream of a name, or the only one; the error lists the choices.

@@ -17,6 +17,7 @@ mod replay;
 mod run;
 mod service;
 mod terminal;
+mod test;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -28,6 +29,7 @@ pub use failure::{Exit, Failure};
 #[command(after_help = "Examples:
   tollgate demo                                   watch payments, rules and alerts, no set-up needed
   tollgate check rules                            compile all rules, print every finding
+  tollgate test rules                             run the cases beside each rule
   tollgate replay --rules rules --input day.ndjson --output hits.ndjson
   tollgate run --config tollgate.toml             the deployed job
 
@@ -43,6 +45,7 @@ enum Verb {
     Run(run::Arguments),
     Check(check::Arguments),
     Explain(explain::Arguments),
+    Test(test::Arguments),
     Replay(replay::Arguments),
     Backtest(Box<backtest::Arguments>),
     Generate(generate::Arguments),
@@ -72,6 +75,7 @@ pub fn main() -> Exit {
     let done = match cli.verb {
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
+        Verb::Test(arguments) => test::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
         Verb::Backtest(arguments) => backtest::run(&arguments),
         Verb::Demo(arguments) => demo::run(&arguments),

@@ -9,13 +9,13 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::failure::{Exit, Failure};
-use super::job::{Evaluation, evaluation, open_sound_rules};
+use super::job::{EmitArgument, open_sound_rules, order_of, parts_failure};
 use super::terminal::{Format, grouped};
 use crate::alert::AlertSettings;
 use crate::decode::{DecodeLimits, StreamBinding};
 use crate::event::{Clock, Span, SystemClock};
-use crate::pipeline::{CoreSettings, StepOutcome, StreamPolicy};
-use crate::rules::{AnswerOrder, Emit, RuleSet};
+use crate::pipeline::{CoreSettings, Parts, StepOutcome, StreamPolicy};
+use crate::rules::RuleSet;
 
 use input::Inputs;
 use output::Output;
@@ -66,23 +66,9 @@ pub(super) struct Arguments {
     format: Format,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-#[value(rename_all = "snake_case")]
-enum EmitArgument {
-    /// Each row as it arrives.
-    OnArrival,
-    /// In order of event time, rows of equal time together: the answer of batch SQL.
-    InOrder,
-}
-
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let clock = SystemClock::start();
-    let order = match arguments.emit {
-        None => AnswerOrder::Default(Emit::OnArrival),
-        Some(EmitArgument::OnArrival) => AnswerOrder::Forced(Emit::OnArrival),
-        Some(EmitArgument::InOrder) => AnswerOrder::Forced(Emit::InOrder),
-    };
-    let set = open_sound_rules(&arguments.rules, arguments.schema.as_deref(), order)?;
+    let set = open_sound_rules(&arguments.rules, arguments.schema.as_deref(), order_of(arguments.emit))?;
     if set.running().next().is_none() {
         return Err(Failure::usage("no rule runs: each is a draft or off"));
     }
@@ -93,29 +79,30 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let mut settings = CoreSettings::uniform(&contract, policy);
     settings.windows.shards = threads;
     let bindings = vec![StreamBinding::default(); contract.streams.len()];
-    let mut evaluation =
-        evaluation(&set, &bindings, DecodeLimits::default(), settings, &AlertSettings::default())?;
-    let mut inputs = Inputs::open(&contract, &arguments.input, arguments.batch_rows, &evaluation.used)?;
+    let alerts = AlertSettings::default();
+    let made = Parts::of(&set, &bindings, DecodeLimits::default(), settings, &alerts);
+    let mut parts = made.map_err(parts_failure)?;
+    let mut inputs = Inputs::open(&contract, &arguments.input, arguments.batch_rows, &parts.used)?;
     let mut output = Output::create(&set, &arguments.output, arguments.dead_letters.as_deref())?;
     let started = clock.elapsed();
-    replay(&mut inputs, &mut evaluation, &mut output)?;
+    replay(&mut inputs, &mut parts, &mut output)?;
     let hits = output.finish()?;
-    summarise(arguments.format, &evaluation, &set, &hits, clock.elapsed() - started);
+    summarise(arguments.format, &parts, &set, &hits, clock.elapsed() - started);
     Ok(Exit::Fine)
 }
 
 /// Every batch of the inputs through the core to the output.
-fn replay(inputs: &mut Inputs, evaluation: &mut Evaluation, output: &mut Output) -> Result<(), Failure> {
+fn replay(inputs: &mut Inputs, parts: &mut Parts, output: &mut Output) -> Result<(), Failure> {
     let bar = inputs.progress();
     for partition in inputs.partitions() {
-        evaluation.core.watermarks().expect(partition);
+        parts.core.watermarks().expect(partition);
     }
     while let Some(event) = inputs.next()? {
         let outcome: StepOutcome = match event {
-            input::Event::Batch(fetched) => evaluation.core.step(fetched),
+            input::Event::Batch(fetched) => parts.core.step(fetched),
             input::Event::Ended(partition) => {
-                evaluation.core.watermarks().release(partition);
-                evaluation.core.release_waiting()
+                parts.core.watermarks().release(partition);
+                parts.core.release_waiting()
             }
         }
         .map_err(Failure::outside)?;
@@ -123,14 +110,14 @@ fn replay(inputs: &mut Inputs, evaluation: &mut Evaluation, output: &mut Output)
         output.write(&outcome)?;
         bar.set_position(inputs.position());
     }
-    let rest = evaluation.core.finish().map_err(Failure::outside)?;
+    let rest = parts.core.finish().map_err(Failure::outside)?;
     output.write(&rest)?;
     bar.finish_and_clear();
     Ok(())
 }
 
-fn summarise(format: Format, evaluation: &Evaluation, set: &RuleSet, hits: &[(String, u64)], took: Duration) {
-    let counts = evaluation.core.counts();
+fn summarise(format: Format, parts: &Parts, set: &RuleSet, hits: &[(String, u64)], took: Duration) {
+    let counts = parts.core.counts();
     let seconds = took.as_secs_f64();
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let rate = counts.rows_in as f64 / seconds.max(1e-9);

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::failure::{Exit, Failure};
-use super::job::{Evaluation, evaluation};
 use crate::alert::AlertSettings;
 use crate::decode::{DecodeLimits, FieldBinding, StreamBinding, TimeUnitText, Unused};
 use crate::diagnostic::{Diagnostic, choices, suggest};
@@ -156,10 +155,8 @@ fn kept(settings: &Settings, cluster: &str) -> Result<Option<Kept>, Failure> {
 /// A core without state, and all that goes with it.
 fn parts(settings: &Settings, set: &RuleSet, alerts: &AlertSettings) -> Result<Parts, JobError> {
     let bindings = bindings(settings, set);
-    let made = evaluation(set, &bindings, decode_limits(settings), core_settings(settings, set), alerts);
-    let Evaluation { core, on_arrival, in_order, used } =
-        made.map_err(|failure| JobError::Rules(failure.message))?;
-    Ok(Parts { core, on_arrival, in_order, contract: set.catalog.contract.clone(), used })
+    let made = Parts::of(set, &bindings, decode_limits(settings), core_settings(settings, set), alerts);
+    made.map_err(|error| JobError::Rules(error.to_string()))
 }
 
 fn policy(settings: &Settings, set: &RuleSet, identity: &Identity, instance: String) -> JobPolicy {

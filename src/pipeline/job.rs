@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::incarnation::Incarnation;
+use super::parts::Parts;
 use super::refusal::{RecoveryPolicy, Refusal};
 use super::{Core, Observers, Progress};
-use crate::alert::{Alert, AlertMaker};
-use crate::event::{Clock, Contract, Partition, Span};
+use crate::alert::Alert;
+use crate::event::{Clock, Partition, Span};
 use crate::graph::EngineError;
 use crate::history::{History, HistoryError, WriterSettings};
 use crate::sink::{Masking, Sink, SinkError};
@@ -115,20 +116,6 @@ impl JobError {
             _ => false,
         }
     }
-}
-
-/// What one incarnation evaluates with.
-pub struct Parts {
-    /// Decoding and answering.
-    pub core: Core,
-    /// Alerts of rules answered on arrival.
-    pub on_arrival: AlertMaker,
-    /// Alerts of rules answered in order.
-    pub in_order: AlertMaker,
-    /// The event contract.
-    pub contract: Contract,
-    /// For each stream, the columns that rules read.
-    pub used: Vec<Vec<bool>>,
 }
 
 /// A history and how the job writes it.

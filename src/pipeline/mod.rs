@@ -13,6 +13,7 @@ mod incarnation;
 mod job;
 mod messages;
 mod observe;
+mod parts;
 mod recover;
 mod refusal;
 mod reorder;
@@ -24,8 +25,9 @@ mod watermark;
 mod witness;
 
 pub use counts::Counts;
-pub use job::{Job, JobError, JobEvent, JobPolicy, Kept, Parts};
+pub use job::{Job, JobError, JobEvent, JobPolicy, Kept};
 pub use observe::Observers;
+pub use parts::{Parts, PartsError};
 pub use refusal::{Accept, RecoveryPolicy, Refusal, WarmUp};
 pub use silent::Restored;
 pub use watermark::Watermarks;
@@ -51,6 +53,12 @@ pub struct StreamPolicy {
     pub lateness: Span,
     /// For how long of event time the repeat of an event id is dropped; zero keeps repeats.
     pub repeats: Span,
+}
+
+impl Default for StreamPolicy {
+    fn default() -> Self {
+        Self { lateness: Span::seconds(5), repeats: Span::seconds(3600) }
+    }
 }
 
 /// How a [`Core`] works.

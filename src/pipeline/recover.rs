@@ -314,11 +314,7 @@ impl Recovery {
         if self.rehearse_from.is_none() {
             return;
         }
-        for answered in &outcome.answered {
-            let maker = run.parts.maker(answered.emit);
-            maker.remember(&answered.batch, &answered.hits, |alert_id| self.delivered.contains(alert_id));
-        }
-        run.parts.judged();
+        run.parts.remember(outcome, |alert_id| self.delivered.contains(alert_id));
     }
 
     /// Event time from which on windows are whole, where they are not whole from the start.

@@ -25,6 +25,8 @@ pub struct RuleFiles {
     pub rules: Vec<Arc<SourceText>>,
     /// Name and text of each view, for versions.
     pub view_texts: Vec<(String, String)>,
+    /// Files of test cases, in the order of their paths.
+    pub tests: Vec<PathBuf>,
     /// Files that can't be read.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -72,6 +74,8 @@ impl RuleFiles {
                 files.list(file);
             } else if file.extension().is_some_and(|ending| ending == "sql") {
                 files.sql(file, one_file.then_some(path));
+            } else if file.to_string_lossy().ends_with(".test.toml") {
+                files.tests.push(file.clone());
             }
         }
         if let Some(contract) = files.catalog.contract.clone() {

@@ -149,6 +149,11 @@ impl Catalog {
         self.lists.get(name)
     }
 
+    /// Names of all reference tables.
+    pub fn list_names(&self) -> Vec<String> {
+        self.lists.keys().cloned().collect()
+    }
+
     /// Whether a name in `FROM` is known.
     pub(super) fn knows(&self, name: &str) -> bool {
         self.sources.contains_key(name) || self.views.contains_key(name)
