@@ -17,6 +17,7 @@ mod readme;
 mod recovery_real;
 mod rule_checks;
 mod rule_files;
+mod rule_tests;
 mod scratch;
 mod sharing;
 mod sql_accepted;

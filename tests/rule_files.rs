@@ -311,3 +311,39 @@ fn drafts_and_rules_switched_off_are_checked_and_do_not_run() {
     assert_eq!(set.resting.len(), 1);
     assert_eq!(set.diagnostics.len(), 1);
 }
+
+#[test]
+fn a_lock_tells_what_changes_answers_and_what_does_not() {
+    let scratch = crate::scratch::Scratch::new();
+    scratch.write("rules/schema.sql", SCHEMA);
+    scratch.write("rules/many.sql", &rule("many"));
+    scratch.write("rules/other.sql", &rule("other"));
+    assert_eq!(scratch.shell("tollgate check --locked").code, Some(1));
+    assert_eq!(scratch.shell("tollgate check --write-lock && tollgate check --locked").code, Some(0));
+    scratch.write("rules/many.sql", &rule("many").replace("Many payments", "A better title"));
+    assert_eq!(scratch.shell("tollgate check --locked").code, Some(0), "a title changes no answer");
+    scratch.write("rules/many.sql", &rule("many").replace(">= 8", ">= 9"));
+    scratch.write("rules/other.sql", &rule("another"));
+    let warned = scratch.shell("tollgate check");
+    assert_eq!(warned.code, Some(0), "{}", warned.text);
+    for part in [
+        "rule many answers otherwise",
+        "rule another is not in rules.lock",
+        "rule other is in rules.lock and in no rule file",
+    ] {
+        assert!(warned.text.contains(part), "{}", warned.text);
+    }
+    let refused = scratch.shell("tollgate check --locked");
+    assert_eq!(refused.code, Some(1), "{}", refused.text);
+    assert!(refused.text.contains("3 errors"), "{}", refused.text);
+    scratch.write("rules/rules.lock", "many = 7");
+    assert!(scratch.shell("tollgate check").text.contains("this is no lock"));
+}
+
+#[test]
+fn the_lock_of_the_shipped_rules_is_current() {
+    let scratch = crate::scratch::Scratch::new();
+    let checked =
+        scratch.shell(&format!("tollgate check {} --locked", concat!(env!("CARGO_MANIFEST_DIR"), "/rules")));
+    assert_eq!(checked.code, Some(0), "{}", checked.text);
+}

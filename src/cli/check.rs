@@ -13,7 +13,7 @@ use super::job::open_sound_rules;
 use super::service::{answer_order, unbound};
 use super::terminal::{self, Format};
 use crate::diagnostic::{Diagnostic, Severity, render_all};
-use crate::rules::{AnswerOrder, Emit, RuleFiles, RuleSet};
+use crate::rules::{AnswerOrder, Emit, Lock, RuleFiles, RuleSet};
 use crate::settings::{Purpose, Settings};
 
 /// Compile rules and print every finding, each with its file, line and column.
@@ -22,6 +22,8 @@ use crate::settings::{Purpose, Settings};
   tollgate check                        the folder rules/
   tollgate check rules/velocity.sql     one rule, with the contract of its folder
   tollgate check rules --format json    for an editor or a pipeline
+  tollgate check --write-lock           accept the rules as they are: write rules/rules.lock
+  tollgate check --locked               in CI: an error where a rule is not what the lock says
   tollgate check --online --config tollgate.toml   the job's topics and brokers too, before it is deployed
 
 Ends with 1 if there is any error.")]
@@ -38,6 +40,12 @@ pub(super) struct Arguments {
     /// The settings file, for --online; it names the rules.
     #[arg(long, value_name = "FILE", default_value = "tollgate.toml", requires = "online")]
     config: PathBuf,
+    /// Write rules.lock: the version of each rule as it is now.
+    #[arg(long, conflicts_with_all = ["online", "locked"])]
+    write_lock: bool,
+    /// Let rules that are not as rules.lock says, or a lock that is not there, be an error.
+    #[arg(long, conflicts_with = "online")]
+    locked: bool,
     /// Shape of what is printed.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -65,10 +73,47 @@ fn check_rules(arguments: &Arguments) -> Result<Exit, Failure> {
     let files = RuleFiles::open(&arguments.path, arguments.schema.as_deref()).map_err(Failure::usage)?;
     let compiled = RuleSet::compile(files, AnswerOrder::Default(Emit::OnArrival));
     let (findings, rules) = match &compiled {
-        Ok(set) => (&set.diagnostics, set.running().count() + set.resting.len()),
-        Err(findings) => (findings, 0),
+        Ok(set) => {
+            let mut findings = set.diagnostics.clone();
+            findings.extend(lock_findings(arguments, set)?);
+            (findings, set.running().count() + set.resting.len())
+        }
+        Err(findings) => (findings.clone(), 0),
     };
-    say(arguments.format, findings, rules)
+    say(arguments.format, &findings, rules)
+}
+
+/// What the lock of a folder says of its rules; a single rule file has none.
+fn lock_findings(arguments: &Arguments, set: &RuleSet) -> Result<Vec<Diagnostic>, Failure> {
+    let folder = &arguments.path;
+    if !folder.is_dir() {
+        let asked = arguments.write_lock || arguments.locked;
+        return if asked {
+            Err(Failure::usage("the lock belongs to a rules folder: name the folder"))
+        } else {
+            Ok(Vec::new())
+        };
+    }
+    let path = Lock::path(folder);
+    if arguments.write_lock {
+        if set.has_errors() {
+            return Ok(Vec::new());
+        }
+        std::fs::write(&path, Lock::text_of(set))
+            .map_err(|cause| Failure::outside(format!("{} can't be written: {cause}", path.display())))?;
+        eprintln!("wrote {}", path.display());
+        return Ok(Vec::new());
+    }
+    let severity = if arguments.locked { Severity::Error } else { Severity::Warning };
+    Ok(match Lock::open(folder) {
+        Ok(Some(lock)) => lock.compare(set, severity),
+        Ok(None) if arguments.locked => {
+            let finding = Diagnostic::file_error(path.display(), "there is no lock");
+            vec![finding.with_help("write it with `tollgate check --write-lock`").with_code("lock")]
+        }
+        Ok(None) => Vec::new(),
+        Err(finding) => vec![finding],
+    })
 }
 
 fn say(format: Format, findings: &[Diagnostic], rules: usize) -> Result<Exit, Failure> {

@@ -47,7 +47,8 @@ struct CaseText {
 }
 
 /// Keys of an event that are no columns.
-const KEYS: [&str; 9] = ["at", "stream", "times", "every", "clock", "hit", "alert", "values", "reason"];
+const KEYS: [&str; 10] =
+    ["at", "stream", "times", "every", "clock", "null", "hit", "alert", "values", "reason"];
 
 /// Repetitions of one entry.
 const TIMES_MAX: i64 = 10_000;
@@ -98,7 +99,7 @@ impl Reader<'_> {
         for event in &case.events {
             self.event(file, case, (event, default), start, &mut moments);
         }
-        if moments.is_empty() {
+        if case.events.is_empty() {
             self.fault(case.name.span(), "this case has no events", "write events = [{ at = \"0s\", … }]");
         }
         Case { name: case.name.get_ref().clone(), span: case.name.span(), lists, moments }
@@ -137,7 +138,8 @@ impl Reader<'_> {
         let named = named.or_else(|| default.map(|name| (name.get_ref().clone(), name.span())));
         let Some(stream) = self.stream(named, span.clone()) else { return };
         let layers: Vec<&Table> = vec![&file.defaults, &case.defaults, keys];
-        let columns = self.columns(stream, &layers);
+        let mut columns = self.columns(stream, &layers);
+        self.nulls(stream, keys, &mut columns);
         let times = self.number(keys.get("times"), 1, "a whole number from 1 to 10000").clamp(1, TIMES_MAX);
         let every = keys.get("every").map_or(0, |every| self.span(every));
         let expected = self.expected(keys);
@@ -222,6 +224,22 @@ impl Reader<'_> {
             }
         }
         columns
+    }
+
+    /// Columns that are null in spite of the defaults.
+    fn nulls(&mut self, stream: usize, keys: &Table, columns: &mut BTreeMap<String, toml::Value>) {
+        let Some(named) = keys.get("null") else { return };
+        let stream = Arc::clone(&self.catalog.contract.streams[stream]);
+        let nullable =
+            |name: &&str| stream.schema.field_with_name(name).is_ok_and(|field| field.is_nullable());
+        let names = named.get_ref().as_array().map(Vec::as_slice).unwrap_or_default();
+        let texts: Vec<&str> = names.iter().filter_map(toml::Value::as_str).filter(nullable).collect();
+        if texts.is_empty() || texts.len() != names.len() {
+            let all = stream.schema.fields().iter().filter(|field| field.is_nullable());
+            let help = format!("these may be null: {}", choices(all.map(|field| field.name().as_str())));
+            self.fault(named.span(), "`null` lists columns that may be null, such as [\"ip\"]", help);
+        }
+        columns.retain(|name, _| !texts.contains(&name.as_str()));
     }
 
     /// The record of an event: what was said, and stand-ins for what must not be null.
@@ -347,7 +365,10 @@ impl Reader<'_> {
     fn list(&mut self, name: &Spanned<String>, rows: &Spanned<toml::Value>) -> Option<List> {
         let Some(list) = self.catalog.list(name.get_ref()) else {
             let names = self.catalog.list_names();
-            let help = format!("lists are {}", choices(names.iter().map(String::as_str)));
+            let help = match names.is_empty() {
+                true => "the rules folder has no lists".to_owned(),
+                false => format!("lists are {}", choices(names.iter().map(String::as_str))),
+            };
             self.fault(name.span(), format!("there is no list `{}`", name.get_ref()), help);
             return None;
         };

@@ -7,11 +7,13 @@
 
 mod folder;
 mod header;
+mod lock;
 mod reason;
 mod version;
 
 pub use folder::{FolderError, RuleFiles};
 pub use header::{Action, Dedup, Emit, Header, RuleSeverity, Status};
+pub use lock::{LOCK_FILE, Lock};
 pub use reason::{Reason, ReasonPart};
 
 use std::sync::Arc;
