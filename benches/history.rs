@@ -65,6 +65,7 @@ fn batch(first: usize, partitions: &Partitions) -> DecodedBatch {
             offset: rows().map(|row| place(row).1 as i64).collect(),
             timestamp: times.map(|time| time + 1_500).collect(),
             traceparents: Vec::new(),
+            keys: Vec::new(),
         },
         streams: vec![StreamRows {
             rows: (0..rows().len() as u32).collect(),

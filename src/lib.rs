@@ -167,6 +167,9 @@ pub mod rules;
 // Hits to alerts: ids, reasons, suppression.
 pub mod alert;
 
+// Hits to one decision an event: points, thresholds, what decided.
+pub mod decision;
+
 // Delivery to topics and files; the maker of receipts.
 pub mod sink;
 

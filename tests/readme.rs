@@ -122,7 +122,8 @@ fn alerts(rules: &std::path::Path, events: &str) -> Vec<serde_json::Value> {
     let decoders =
         Decoders::of_contract(&contract, &bindings, &used, DecodeLimits::default()).expect("it can be bound");
     let mut core = Core::new(&contract, decoders, arrival, ordered, settings);
-    let alerts = AlertSettings { cluster: "payments-eu".to_owned(), generations: vec![1] };
+    let alerts =
+        AlertSettings { cluster: "payments-eu".to_owned(), generations: vec![1], ..AlertSettings::default() };
     let mut maker = AlertMaker::new(alerts, contract, Arc::from(set.on_arrival.rules));
     let outcome = core.step(records(events)).expect("the batch is answered");
     let made =

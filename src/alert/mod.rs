@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::decode::DecodedBatch;
 use crate::event::{Contract, Coordinates, EventTime, Offset};
 use crate::graph::{QueryHits, RuleHits};
-use crate::rules::{Rule, Status};
+use crate::rules::{Action, Rule, Status};
 
 pub(crate) use json::key as text_value;
 pub use json::value as json_value;
@@ -32,6 +32,8 @@ pub struct AlertSettings {
     /// For each stream of the contract, the number that the settings raise when a topic is made anew under
     /// its old name; 0 where there is none.
     pub generations: Vec<u32>,
+    /// Whether hits that `@dedup` holds back are told in full: decisions count them.
+    pub tell_held_back: bool,
 }
 
 /// The alerts of one batch.
@@ -43,8 +45,25 @@ pub struct AlertBatch {
     pub suppressed: u64,
     /// Their rules, one entry a hit.
     pub suppressed_rules: Vec<usize>,
+    /// Those hits in full, where the settings ask for it.
+    pub held_back: Vec<HeldBack>,
     /// Hits outside their rule's `@valid_from` to `@valid_until`.
     pub out_of_validity: u64,
+}
+
+/// A hit that `@dedup` held back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldBack {
+    /// The id that its alert would have had.
+    pub alert_id: String,
+    /// Index of the rule among those it was evaluated with.
+    pub rule: usize,
+    /// Row in the batch.
+    pub row: u32,
+    /// The sentence.
+    pub reason: String,
+    /// Whether the event is older than the rule's `@max_age`.
+    pub stale: bool,
 }
 
 /// One alert, ready to be sent.
@@ -60,6 +79,8 @@ pub struct Alert {
     pub entity: String,
     /// The sentence.
     pub reason: String,
+    /// Whether the event is older than the rule's `@max_age`, so that it must not block.
+    pub stale: bool,
     /// Event time of the hit.
     pub event_time: EventTime,
     /// Row in the batch.
@@ -151,6 +172,9 @@ impl AlertMaker {
             Verdict::Suppressed => {
                 made.suppressed += 1;
                 made.suppressed_rules.push(found.query);
+                if self.settings.tell_held_back {
+                    made.held_back.push(self.held_back(found, place));
+                }
             }
             Verdict::Alert { suppressed_before } => {
                 let rule = &self.rules[found.query];
@@ -173,15 +197,24 @@ impl AlertMaker {
         }
     }
 
+    fn held_back(&self, found: &QueryHits, place: &Place<'_>) -> HeldBack {
+        let rule = &self.rules[found.query];
+        let (coordinates, stream) = place.source();
+        HeldBack {
+            alert_id: self.alert_id(&coordinates, stream, rule, place.ordinal),
+            rule: found.query,
+            row: place.row,
+            reason: reason::sentence(&rule.header.reason, |name| column(rule, found, name), place.hit),
+            stale: place.stale(rule),
+        }
+    }
+
     fn finished(&self, rule: &Rule, found: &QueryHits, place: &Place<'_>, suppressed_before: u64) -> Alert {
         let header = &rule.header;
-        let rows = &place.batch.rows;
-        let row = place.row as usize;
-        let source = &rows.partitions[rows.partition[row] as usize];
-        let coordinates =
-            Coordinates { partition: source.partition.clone(), offset: Offset(rows.offset[row]) };
-        let event_time = EventTime(rows.event_time[row]);
-        let event_id = self.event_id(place, source.stream, &coordinates);
+        let (coordinates, stream) = place.source();
+        let event_time = EventTime(place.batch.rows.event_time[place.row as usize]);
+        let event_id = self.event_id(place.batch, place.row);
+        let stale = place.stale(rule);
         let entity_column =
             header.entity.as_ref().or_else(|| header.dedup.as_ref().and_then(|dedup| dedup.columns.first()));
         let (entity_type, entity) = match entity_column {
@@ -195,8 +228,8 @@ impl AlertMaker {
             .map(|(name, values)| (name.clone(), json::value(values, place.hit)))
             .collect();
         let reason = reason::sentence(&header.reason, |name| column(rule, found, name), place.hit);
-        let alert_id = self.alert_id(&coordinates, source.stream, rule, place.ordinal);
-        let value = json!({
+        let alert_id = self.alert_id(&coordinates, stream, rule, place.ordinal);
+        let mut value = json!({
             "schema": "tollgate.alert/1",
             "alert_id": alert_id,
             "event_id": event_id,
@@ -207,7 +240,7 @@ impl AlertMaker {
                 "severity": header.severity, "typology": header.typology, "owner": header.owner,
                 "runbook": header.runbook, "tags": header.tags,
             },
-            "action": header.action,
+            "action": effective(header.action, stale),
             "score": header.score,
             "reason": reason,
             "values": values,
@@ -219,8 +252,12 @@ impl AlertMaker {
                 "partition": coordinates.partition.partition, "offset": coordinates.offset.0,
             },
         });
+        if stale && let Value::Object(fields) = &mut value {
+            fields.insert("past_max_age".to_owned(), Value::Bool(true));
+        }
         Alert {
             alert_id,
+            stale,
             rule: found.query,
             status: header.status,
             entity,
@@ -233,37 +270,85 @@ impl AlertMaker {
     }
 
     /// The `PRIMARY KEY` of the event, its parts joined by `/`; its coordinates where it has none.
-    fn event_id(&self, place: &Place<'_>, stream_index: usize, coordinates: &Coordinates) -> String {
-        let stream = &self.contract.streams[stream_index];
-        let rows = &place.batch.streams[stream_index];
-        let index = rows.rows.binary_search(&place.row).ok();
+    pub(crate) fn event_id(&self, batch: &DecodedBatch, row: u32) -> String {
+        let source = &batch.rows.partitions[batch.rows.partition[row as usize] as usize];
+        let stream = &self.contract.streams[source.stream];
+        let rows = &batch.streams[source.stream];
+        let index = rows.rows.binary_search(&row).ok();
         let part = |column: &usize| Some(json::key(rows.columns[*column].as_ref()?, index?));
         match stream.event_id.iter().map(part).collect::<Option<Vec<_>>>() {
             Some(parts) if !parts.is_empty() => parts.join("/"),
-            _ => coordinates.to_string(),
+            _ => source_of(batch, row).0.to_string(),
         }
     }
 
-    /// First 32 hex digits of the SHA-256 of cluster, topic, generation, partition, offset, rule, version
-    /// and the hit's ordinal, each ended by a zero byte.
     fn alert_id(&self, coordinates: &Coordinates, stream: usize, rule: &Rule, ordinal: usize) -> String {
-        let generation = self.settings.generations.get(stream).copied().unwrap_or(0);
+        self.settings.id_of(coordinates, stream, &[&rule.header.id, &rule.version, &ordinal.to_string()])
+    }
+
+    /// From which event time on windows hold everything; none where they always did.
+    pub(crate) fn exact_since(&self) -> Option<EventTime> {
+        self.exact_since
+    }
+
+    /// What tells its alerts from those of another deployment.
+    pub(crate) fn settings(&self) -> &AlertSettings {
+        &self.settings
+    }
+}
+
+impl AlertSettings {
+    /// First 32 hex digits of the SHA-256 of cluster, topic, generation, partition, offset and what tells messages
+    /// about one event apart, each ended by a zero byte. Of an alert that is rule, version and the hit's ordinal.
+    pub(crate) fn id_of(&self, coordinates: &Coordinates, stream: usize, about: &[&str]) -> String {
+        use std::fmt::Write;
+        let generation = self.generations.get(stream).copied().unwrap_or(0);
         let mut digest = Sha256::new();
-        let parts = [
-            self.settings.cluster.clone(),
-            coordinates.partition.topic.to_string(),
+        let place = [
             generation.to_string(),
             coordinates.partition.partition.to_string(),
             coordinates.offset.0.to_string(),
-            rule.header.id.clone(),
-            rule.version.clone(),
-            ordinal.to_string(),
         ];
-        for part in parts {
+        let named = [self.cluster.as_str(), &coordinates.partition.topic];
+        for part in named.into_iter().chain(place.iter().map(String::as_str)).chain(about.iter().copied()) {
             digest.update(part.as_bytes());
             digest.update([0]);
         }
-        digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        digest.finalize().iter().take(16).fold(String::with_capacity(32), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}
+
+/// What a hit asks for: an event past `@max_age` can no longer be stopped.
+pub(crate) fn effective(action: Action, stale: bool) -> Action {
+    match action {
+        Action::Challenge | Action::Block if stale => Action::Review,
+        action => action,
+    }
+}
+
+/// Where a row's record stands, and the index of its stream.
+pub(crate) fn source_of(batch: &DecodedBatch, row: u32) -> (Coordinates, usize) {
+    let rows = &batch.rows;
+    let source = &rows.partitions[rows.partition[row as usize] as usize];
+    let offset = Offset(rows.offset[row as usize]);
+    (Coordinates { partition: source.partition.clone(), offset }, source.stream)
+}
+
+impl Place<'_> {
+    fn source(&self) -> (Coordinates, usize) {
+        source_of(self.batch, self.row)
+    }
+
+    /// Whether the event is older than its rule's `@max_age`: by the record's own timestamp, so that it is the same
+    /// whenever the record is read.
+    fn stale(&self, rule: &Rule) -> bool {
+        let rows = &self.batch.rows;
+        let (timestamp, event_time) = (rows.timestamp[self.row as usize], rows.event_time[self.row as usize]);
+        let age = timestamp.saturating_sub(event_time);
+        rule.header.max_age.is_some_and(|most| timestamp != i64::MIN && age > most.0)
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::failure::{Exit, Failure};
 use crate::alert::AlertSettings;
+use crate::decision::{Combination, Decide, DecisionSettings, Thresholds};
 use crate::decode::{DecodeLimits, FieldBinding, StreamBinding, TimeUnitText, Unused};
 use crate::diagnostic::{Diagnostic, choices, suggest};
 use crate::event::{Clock, SystemClock};
@@ -124,7 +125,11 @@ pub(super) fn start<'a>(
     let name = &settings.job.name;
     let member = identity.instance.as_ref().map(|instance| format!("{name}-{instance}"));
     let policy = policy(settings, set, identity, member.clone().unwrap_or_else(|| name.clone()));
-    let alerts = AlertSettings { cluster: cluster.clone(), generations: policy.recovery.generations.clone() };
+    let alerts = AlertSettings {
+        cluster: cluster.clone(),
+        generations: policy.recovery.generations.clone(),
+        tell_held_back: policy.decisions.is_some(),
+    };
     let parts = move || parts(settings, set, &alerts);
     // Whatever is wrong with the rules or the sink shows before the group is joined.
     parts().map_err(|error| job_failure(&error))?;
@@ -188,7 +193,23 @@ fn policy(settings: &Settings, set: &RuleSet, identity: &Identity, instance: Str
         ruleset: set.version.clone(),
         instance,
         memory_max: settings.limits.memory.bytes(),
+        decisions: settings.output.decisions.as_ref().map(|_| decisions(settings)),
         recovery,
+    }
+}
+
+fn decisions(settings: &Settings) -> DecisionSettings {
+    let own = &settings.decisions;
+    DecisionSettings {
+        decide: match settings.output.decide {
+            settings::Decide::All => Decide::All,
+            settings::Decide::Touched => Decide::Touched,
+        },
+        combination: match own.method {
+            settings::Method::SumCap => Combination::SumCap { cap: own.cap },
+            settings::Method::Max => Combination::Max,
+        },
+        thresholds: Thresholds { review: own.review, challenge: own.challenge, block: own.block },
     }
 }
 
@@ -293,6 +314,7 @@ fn bindings(settings: &Settings, set: &RuleSet) -> Vec<StreamBinding> {
             })
             .collect(),
         unused: if settings.history.is_some() { Unused::Keep } else { Unused::Skip },
+        keep_keys: settings.output.decisions.is_some(),
         ..StreamBinding::default()
     };
     set.catalog.contract.streams.iter().map(|stream| binding(&stream.name)).collect()
@@ -350,11 +372,17 @@ struct SinkPlan {
 impl SinkPlan {
     fn of(settings: &Settings, kafka: KafkaSettings) -> Result<Self, Failure> {
         let output = &settings.output;
-        let outputs = [
+        let asked_for = [
+            (Destination::Decisions, output.decisions.as_ref()),
+            (Destination::Audit, output.audit.as_ref()),
+        ];
+        let mut outputs = vec![
             (Destination::Alerts, &output.alerts),
             (Destination::Shadow, &output.shadow),
             (Destination::DeadLetters, &output.dead_letters),
         ];
+        outputs.extend(asked_for.into_iter().filter_map(|(destination, place)| Some((destination, place?))));
+        let count = outputs.len();
         let mut topics = Topics::default();
         let mut files =
             FileSinkSettings { folder: PathBuf::from("."), alerts: AlertFormat::Ndjson, paths: Vec::new() };
@@ -362,9 +390,11 @@ impl SinkPlan {
         for (destination, place) in outputs {
             match place {
                 settings::Destination::Topic(topic) => topic.clone_into(match destination {
+                    Destination::Alerts => &mut topics.alerts,
                     Destination::Shadow => &mut topics.shadow,
                     Destination::DeadLetters => &mut topics.dead_letters,
-                    _ => &mut topics.alerts,
+                    Destination::Decisions => &mut topics.decisions,
+                    Destination::Audit => &mut topics.audit,
                 }),
                 settings::Destination::Ndjson(path) => {
                     files.paths.push((destination, path.clone()));
@@ -384,7 +414,7 @@ impl SinkPlan {
             }
         }
         let kafka = KafkaSinkSettings { kafka, client_id: settings.job.name.clone(), topics, linger_ms: 0 };
-        Ok(Self { kafka, files, to_files, outputs: outputs.len() })
+        Ok(Self { kafka, files, to_files, outputs: count })
     }
 
     /// The sink; with a name for its transactional ids, the one that delivers exactly once.

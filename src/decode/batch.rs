@@ -128,6 +128,9 @@ impl Decoders {
                 Ok(event_time) => {
                     decoder.commit(decoded.rows.event_time.len() as u32);
                     push_row(&mut decoded.rows, batch, record, event_time);
+                    if decoder.keep_keys {
+                        keep_key(&mut decoded.rows, batch.slice(record.key.as_ref()));
+                    }
                 }
                 Err(fault) => {
                     decoder.roll_back();
@@ -148,6 +151,7 @@ fn rows_for(batch: &RawBatch) -> Rows {
         offset: Vec::with_capacity(count),
         timestamp: Vec::with_capacity(count),
         traceparents: Vec::new(),
+        keys: Vec::new(),
     }
 }
 
@@ -160,6 +164,12 @@ fn push_row(rows: &mut Rows, batch: &RawBatch, record: &RawRecord, event_time: i
     rows.partition.push(record.partition);
     rows.offset.push(record.offset);
     rows.timestamp.push(record.timestamp.unwrap_or(i64::MIN));
+}
+
+/// Keeps the key of the last row; rows before it, of streams that keep none, have none.
+fn keep_key(rows: &mut Rows, key: Option<&[u8]>) {
+    rows.keys.resize(rows.event_time.len() - 1, None);
+    rows.keys.push(key.map(std::sync::Arc::from));
 }
 
 #[cold]

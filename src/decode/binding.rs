@@ -33,6 +33,9 @@ pub struct StreamBinding {
     /// What becomes of columns that no rule reads.
     #[serde(skip)]
     pub unused: Unused,
+    /// Whether the keys of records are kept beside their rows.
+    #[serde(skip)]
+    pub keep_keys: bool,
 }
 
 /// Format of a record's payload.

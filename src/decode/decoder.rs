@@ -48,6 +48,7 @@ pub struct Decoder {
     pub(super) event_time: usize,
     paths: Paths,
     limits: DecodeLimits,
+    pub(super) keep_keys: bool,
     /// Row numbers, in the whole batch, of the rows that `columns` hold.
     rows: Vec<u32>,
     /// jiter's buffer for strings with escapes, kept from record to record.
@@ -87,6 +88,7 @@ impl Decoder {
         let event_time = event_time_position(&stream, &columns)?;
         let paths = Paths::new(&stream, &column_paths)?;
         let mut decoder = Self {
+            keep_keys: binding.keep_keys,
             plan: None,
             event_time,
             paths,

@@ -81,6 +81,8 @@ pub struct Rows {
     pub timestamp: Vec<i64>,
     /// `traceparent` of the few rows that have one: row number and value.
     pub traceparents: Vec<(u32, String)>,
+    /// Keys of the records, one a row; empty where no stream keeps them.
+    pub keys: Vec<Option<std::sync::Arc<[u8]>>>,
 }
 
 /// The rows of one stream.

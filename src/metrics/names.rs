@@ -62,6 +62,7 @@ metrics! {
     EVENTS_LATE = Counter "tollgate_events_late_total" &[], "Events answered that came too late for the promise of in-order answers";
     EVENTS_WAITING = Gauge "tollgate_events_waiting" &[], "Events that wait for the watermark";
     DEAD_LETTERS = Counter "tollgate_dead_letters_total" &["reason"], "Records set aside, by kind of fault";
+    DECISIONS = Counter "tollgate_decisions_total" &["outcome"], "Decisions made, and published";
 
     RULE_HITS = Counter "tollgate_rule_hits_total" RULE, "Rows that a rule hit";
     ALERTS = Counter "tollgate_alerts_total" RULE, "Alerts made of hits, and published";

@@ -163,6 +163,13 @@ impl Metrics {
         self.series().step.observe(took.as_secs_f64());
     }
 
+    /// So many decisions came to an outcome.
+    pub fn decisions(&self, outcome: &str, count: u64) {
+        if count > 0 {
+            self.series().decisions.of(&[outcome]).inc_by(count);
+        }
+    }
+
     /// What rules did, once a batch; rules that did nothing may be left out.
     pub fn rules(&self, work: &[RuleWork<'_>]) {
         let series = self.series();

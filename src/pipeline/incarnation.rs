@@ -13,13 +13,14 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 
 use super::job::{Job, JobError, JobEvent};
-use super::messages::{MessageContext, messages};
+use super::messages::{MessageContext, decision_messages, messages};
 use super::observe::Seen;
 use super::parts::Parts;
 use super::recover;
 use super::refusal::Refusal;
 use super::{Core, StepOutcome};
 use crate::checkpoint::{Note, Offsets, PartitionCommit, Position, Standing};
+use crate::decision::{Evidence, decide};
 use crate::event::{Offset, Partition, crash_point};
 use crate::history::Writer;
 use crate::metrics::Phase;
@@ -240,6 +241,13 @@ impl<'a> Incarnation<'a> {
             timestamps
                 .extend(made.alerts.iter().map(|alert| answered.batch.rows.timestamp[alert.row as usize]));
             outgoing.extend(messages(&made.alerts, &answered.batch, &context));
+            if let Some(settings) = policy.decisions.as_ref().filter(|_| self.parts.decides(answered.emit)) {
+                let evidence =
+                    Evidence { batch: &answered.batch, made: &made, errors: &answered.hits.errors };
+                let decisions = decide(settings, self.parts.maker(answered.emit), evidence);
+                self.seen.decided(&decisions);
+                outgoing.extend(decision_messages(decisions, &answered.batch, &context));
+            }
             alerts.extend(made.alerts);
         }
         self.parts.judged();

@@ -15,6 +15,7 @@ use super::parts::Parts;
 use super::refusal::{RecoveryPolicy, Refusal};
 use super::{Core, Observers, Progress};
 use crate::alert::Alert;
+use crate::decision::DecisionSettings;
 use crate::event::{Clock, Partition, Span};
 use crate::graph::EngineError;
 use crate::history::{History, HistoryError, WriterSettings};
@@ -38,6 +39,8 @@ pub struct JobPolicy {
     pub instance: String,
     /// The most bytes that window state may hold.
     pub memory_max: usize,
+    /// How events are decided; none: no decisions are made.
+    pub decisions: Option<DecisionSettings>,
     /// What a start may go on without.
     pub recovery: RecoveryPolicy,
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::incarnation::Incarnation;
 use super::{Answered, Progress};
 use crate::alert::AlertBatch;
+use crate::decision::{Decision, Outcome};
 use crate::event::{Clock, Partition, SystemClock};
 use crate::metrics::{
     Build, Health, HealthLimits, HistoryTotals, Lag, Metrics, Phase, RecoveryTotals, RowTotals, RuleWork,
@@ -65,6 +66,8 @@ const STEPS_WAITING_MAX: usize = 65_536;
 pub(super) struct Seen {
     last: Option<Duration>,
     rules: BTreeMap<(bool, usize), Work>,
+    /// Decisions by outcome.
+    decisions: [u64; 4],
     /// Kafka timestamps, microseconds, of the records whose alerts each step published.
     published: VecDeque<(u64, Vec<i64>)>,
     /// Kafka timestamp of the last record of each partition, by its index.
@@ -111,6 +114,13 @@ impl Seen {
         }
         for rule in &made.suppressed_rules {
             self.rules.entry((ordered, *rule)).or_default().suppressed += 1;
+        }
+    }
+
+    /// Takes note of decisions.
+    pub(super) fn decided(&mut self, decisions: &[Decision]) {
+        for decision in decisions {
+            self.decisions[decision.outcome as usize] += 1;
         }
     }
 
@@ -210,6 +220,9 @@ impl Incarnation<'_> {
             let Work { hits, alerts, suppressed, errors } = work;
             let status = rule.header.status.name();
             metrics.rules(&[RuleWork { rule: &rule.header.id, status, hits, alerts, suppressed, errors }]);
+        }
+        for (outcome, count) in Outcome::ALL.iter().zip(std::mem::take(&mut self.seen.decisions)) {
+            metrics.decisions(outcome.name(), count);
         }
         let counts = self.parts.core.counts().into_owned();
         metrics.rows(&RowTotals {

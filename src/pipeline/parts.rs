@@ -69,6 +69,12 @@ impl Parts {
         self.in_order.passed(watermark);
     }
 
+    /// Whether rows answered in this order are decided then: on arrival, unless no rule is answered so.
+    pub(super) fn decides(&self, emit: Emit) -> bool {
+        let none_on_arrival = self.on_arrival.rules().is_empty() && !self.in_order.rules().is_empty();
+        (emit == Emit::InOrder) == none_on_arrival
+    }
+
     /// The maker of alerts for an order of answers.
     pub fn maker(&mut self, emit: Emit) -> &mut AlertMaker {
         match emit {

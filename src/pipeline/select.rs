@@ -23,6 +23,7 @@ pub(super) fn select(batches: &[&DecodedBatch], order: &[(usize, u32)]) -> Resul
         timestamp: gather(|rows| &rows.timestamp),
         partition: order.iter().map(|(batch, row)| batches[*batch].rows.partition[*row as usize]).collect(),
         traceparents: traceparents(batches, order),
+        keys: keys(batches, order),
     };
     let stream_count = batches.iter().map(|batch| batch.streams.len()).max().unwrap_or(0);
     let streams =
@@ -40,6 +41,13 @@ fn traceparents(batches: &[&DecodedBatch], order: &[(usize, u32)]) -> Vec<(u32, 
         Some((new, known[index].1.clone()))
     });
     found.collect()
+}
+
+fn keys(batches: &[&DecodedBatch], order: &[(usize, u32)]) -> Vec<Option<std::sync::Arc<[u8]>>> {
+    if batches.iter().all(|batch| batch.rows.keys.is_empty()) {
+        return Vec::new();
+    }
+    order.iter().map(|(batch, row)| batches[*batch].rows.keys.get(*row as usize).cloned().flatten()).collect()
 }
 
 fn select_stream(

@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 
 use super::reader::Reader;
-use super::{Delivery, Destination, Purpose, Settings};
+use super::{Delivery, Destination, Method, OutputSettings, Purpose, Settings};
 
 /// Reports all contradictions, and for a run all that is missing for it.
 pub(super) fn check(reader: &mut Reader<'_>, settings: &Settings, purpose: Purpose) {
     bindings(reader, settings);
     outputs(reader, settings);
     limits(reader, settings);
+    thresholds(reader, settings);
     if purpose == Purpose::Run {
         needed_to_run(reader, settings);
     }
@@ -63,12 +64,7 @@ fn bindings(reader: &mut Reader<'_>, settings: &Settings) {
 /// An output that is read back in would feed the job its own alerts, and two kinds of event in one place
 /// could not be told apart.
 fn outputs(reader: &mut Reader<'_>, settings: &Settings) {
-    let output = &settings.output;
-    let all = [
-        ("output.alerts", &output.alerts),
-        ("output.shadow", &output.shadow),
-        ("output.dead_letters", &output.dead_letters),
-    ];
+    let all = settings.output.places();
     for (index, (key, destination)) in all.iter().enumerate() {
         if let Some((other, _)) = all.iter().take(index).find(|(_, other)| other == destination) {
             let message = format!("`{key}` and `{other}` both go to `{destination}`");
@@ -80,6 +76,55 @@ fn outputs(reader: &mut Reader<'_>, settings: &Settings) {
             let message = format!("`{key}` writes to the topic `{topic}`, which the stream `{stream}` reads");
             report(reader, &[key], message, "write to a topic that the job doesn't read");
         }
+    }
+}
+
+impl OutputSettings {
+    /// Every output that is on, by its key.
+    fn places(&self) -> Vec<(&'static str, &Destination)> {
+        let asked_for =
+            [("output.decisions", self.decisions.as_ref()), ("output.audit", self.audit.as_ref())];
+        let always = [
+            ("output.alerts", &self.alerts),
+            ("output.shadow", &self.shadow),
+            ("output.dead_letters", &self.dead_letters),
+        ];
+        always
+            .into_iter()
+            .chain(asked_for.into_iter().filter_map(|(key, place)| Some((key, place?))))
+            .collect()
+    }
+}
+
+/// A stricter outcome needs no smaller score, and a score that no sum can reach would never be.
+fn thresholds(reader: &mut Reader<'_>, settings: &Settings) {
+    let decisions = &settings.decisions;
+    let named = [
+        ("decisions.review", Some(decisions.review)),
+        ("decisions.challenge", decisions.challenge),
+        ("decisions.block", Some(decisions.block)),
+    ];
+    let set: Vec<(&str, i64)> = named.into_iter().filter_map(|(key, score)| Some((key, score?))).collect();
+    for pair in set.windows(2) {
+        let [(milder, low), (stricter, high)] = pair else { continue };
+        if low > high {
+            let message = format!(
+                "`{milder}` ({low}) is more than `{stricter}` ({high}), so it would never be reached"
+            );
+            report(reader, &[milder, stricter], message, "let what is stricter need no smaller score");
+        }
+    }
+    if decisions.method == Method::SumCap && decisions.block > decisions.cap {
+        let message = format!(
+            "`decisions.block` ({}) is more than `decisions.cap` ({})",
+            decisions.block, decisions.cap
+        );
+        report(
+            reader,
+            &["decisions.block", "decisions.cap"],
+            message,
+            "no sum would reach it: raise the cap",
+        );
     }
 }
 
@@ -108,11 +153,7 @@ fn needed_to_run(reader: &mut Reader<'_>, settings: &Settings) {
         let help = "write `[streams.NAME]` with `topics = [\"…\"]` for each stream of the event contract";
         report(reader, &["streams"], "no stream is bound to a topic".to_owned(), help);
     }
-    let files = [
-        ("output.alerts", &settings.output.alerts),
-        ("output.shadow", &settings.output.shadow),
-        ("output.dead_letters", &settings.output.dead_letters),
-    ];
+    let files = settings.output.places();
     if settings.job.delivery == Delivery::ExactlyOnce
         && let Some((key, _)) = files.iter().find(|(_, place)| !matches!(place, Destination::Topic(_)))
     {

@@ -15,8 +15,6 @@ pub struct Key {
     pub kind: Kind,
     /// What holds when it is left out.
     pub default: KeyDefault,
-    /// Whether this version acts on it.
-    pub effect: Effect,
     /// What it does, in a sentence.
     pub meaning: &'static str,
 }
@@ -57,16 +55,6 @@ pub enum KeyDefault {
     Is(&'static str),
 }
 
-/// Whether this version acts on a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// It does.
-    Now,
-    /// Known, checked, and without effect before a later version.
-    Later,
-}
-
-use Effect::{Later, Now};
 use KeyDefault::{Is, Required, Unset};
 use Kind::{Boolean, Choice, Destination, Duration, Integer, Path, Size, Table, Text, TextList};
 
@@ -77,21 +65,12 @@ const fn key(
     default: KeyDefault,
     meaning: &'static str,
 ) -> Key {
-    Key { section, name, kind, default, effect: Now, meaning }
-}
-
-const fn later(
-    section: &'static str,
-    name: &'static str,
-    kind: Kind,
-    default: KeyDefault,
-    meaning: &'static str,
-) -> Key {
-    Key { section, name, kind, default, effect: Later, meaning }
+    Key { section, name, kind, default, meaning }
 }
 
 /// Sections at the top of the file.
-pub const SECTIONS: [&str; 7] = ["job", "kafka", "streams", "output", "limits", "history", "http"];
+pub const SECTIONS: [&str; 8] =
+    ["job", "kafka", "streams", "output", "decisions", "limits", "history", "http"];
 
 const DELIVERY: Kind = Choice(&["at_least_once", "exactly_once"]);
 const EMIT: Kind = Choice(&["on_arrival", "in_order"]);
@@ -131,9 +110,15 @@ pub const KEYS: &[Key] = &[
     key("output", "shadow", Destination, Is("\"tollgate.shadow\""), "where alerts of rules in shadow go"),
     key("output", "dead_letters", Destination, Is("\"tollgate.dead-letters\""), "where records go that can't be answered"),
     key("output", "mask_dead_letters", Boolean, Is("false"), "leave the record's own bytes out of dead letters"),
-    later("output", "decisions", Destination, Unset, "where decisions go"),
-    later("output", "decide", Choice(&["all", "touched"]), Is("\"all\""), "a decision for each event, or only for those that something hit"),
-    later("output", "audit", Destination, Unset, "where changes of rules and settings are recorded"),
+    key("output", "decisions", Destination, Unset, "where decisions go; left out, none are made"),
+    key("output", "decide", Choice(&["all", "touched"]), Is("\"all\""), "a decision for each event, or only for those that something hit"),
+    key("output", "audit", Destination, Unset, "where starts, stops, reloads and switches of rules are recorded; `tollgate rules off` needs a topic here"),
+
+    key("decisions", "method", Choice(&["sum_cap", "max"]), Is("\"sum_cap\""), "how points become a score: their sum up to `cap`, or the largest of them"),
+    key("decisions", "cap", Integer, Is("100"), "the most that a sum can be, from 1 to 1000000"),
+    key("decisions", "review", Integer, Is("50"), "from this score on a person looks at the event"),
+    key("decisions", "challenge", Integer, Unset, "from this score on the customer is asked; left out, no score does that"),
+    key("decisions", "block", Integer, Is("80"), "from this score on the event is stopped"),
 
     key("limits", "memory", Size, Is("\"4GiB\""), "the most that window state may hold"),
     key("limits", "future", Duration, Is("\"5m\""), "an event time further than this past the record's Kafka timestamp is a dead letter"),

@@ -36,7 +36,7 @@ use std::path::PathBuf;
 
 pub use history::{HISTORY_SCHEMES, HistoryPlace, HistorySettings};
 pub use kafka::KafkaSettings;
-pub use keys::{Effect, KEYS, Key, KeyDefault, Kind, SECTIONS};
+pub use keys::{KEYS, Key, KeyDefault, Kind, SECTIONS};
 pub use load::{Loaded, Purpose};
 pub use substitute::Surroundings;
 pub use values::{ByteSize, ByteSizeError, Destination, PropertyValue, Secret, Start, WarmUp};
@@ -54,6 +54,8 @@ pub struct Settings {
     pub streams: BTreeMap<String, StreamSettings>,
     /// `[output]`.
     pub output: OutputSettings,
+    /// `[decisions]`.
+    pub decisions: DecisionSettings,
     /// `[limits]`.
     pub limits: LimitSettings,
     /// `[history]`; none: no history is kept.
@@ -169,6 +171,47 @@ pub struct OutputSettings {
     pub dead_letters: Destination,
     /// Whether dead letters leave the record's own bytes out.
     pub mask_dead_letters: bool,
+    /// Decisions; none: none are made.
+    pub decisions: Option<Destination>,
+    /// Which events get a decision.
+    pub decide: Decide,
+    /// What happened to the job and its rules; none: it is not recorded.
+    pub audit: Option<Destination>,
+}
+
+/// Which events get a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Decide {
+    /// Every event.
+    #[default]
+    All,
+    /// Events that something hit.
+    Touched,
+}
+
+/// How points become a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DecisionSettings {
+    /// How points become a score.
+    pub method: Method,
+    /// The most that a sum can be.
+    pub cap: i64,
+    /// From this score on a person looks at the event.
+    pub review: i64,
+    /// From this score on the customer is asked; none: no score does that.
+    pub challenge: Option<i64>,
+    /// From this score on the event is stopped.
+    pub block: i64,
+}
+
+/// How points become a score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Method {
+    /// Their sum, up to a cap.
+    #[default]
+    SumCap,
+    /// The largest of them.
+    Max,
 }
 
 /// What the job may use.

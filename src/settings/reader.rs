@@ -12,7 +12,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{self, Effect, Key, KeyDefault, Kind};
+use super::keys::{self, Key, KeyDefault, Kind};
 use super::substitute::{Surroundings, substitute};
 use super::values::{ByteSize, Destination, Wrong};
 use crate::diagnostic::{Diagnostic, SourceText, choices, suggest};
@@ -97,7 +97,7 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// Reports keys that the section doesn't have, and those without effect yet.
+    /// Reports keys that the section doesn't have.
     fn check_keys(&mut self, section: &Section<'a>) {
         for key in section.table.iter().flat_map(|table| table.keys()) {
             let name: &str = key.get_ref();
@@ -107,18 +107,6 @@ impl<'a> Reader<'a> {
                 None => {
                     let valid: Vec<_> = keys::of_section(section.keys).map(|key| key.name).collect();
                     self.unknown_key(&section.path, name, key.span(), &valid);
-                }
-                Some(known) if known.effect == Effect::Later => {
-                    let finding = Diagnostic::warning(
-                        &self.source,
-                        key.span(),
-                        format!("`{path}` has no effect in this version"),
-                    );
-                    self.findings.push(
-                        finding
-                            .with_code("no-effect")
-                            .with_help("it may stay for a later version that acts on it"),
-                    );
                 }
                 Some(_) => {}
             }

@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 
-use super::keys::{self, Effect, Kind};
 use super::reader::{Reader, Section, join};
 use super::values::{self, ByteSize, Destination, WarmUp, Wrong};
 use super::{
-    Delivery, Emit, FieldSettings, HttpSettings, JobSettings, LimitSettings, OutputSettings, StreamSettings,
-    TimeUnit, WireFormat,
+    Decide, DecisionSettings, Delivery, Emit, FieldSettings, HttpSettings, JobSettings, LimitSettings,
+    Method, OutputSettings, StreamSettings, TimeUnit, WireFormat,
 };
 use crate::event::Span;
 
@@ -110,13 +109,36 @@ pub(super) fn output<'a>(reader: &mut Reader<'a>, root: &Section<'a>) -> OutputS
     let shadow = reader.destination(&section, "shadow");
     let dead_letters = reader.destination(&section, "dead_letters");
     let mask_dead_letters = reader.boolean(&section, "mask_dead_letters");
-    check_later_keys(reader, &section);
+    let decisions = reader.destination(&section, "decisions");
+    let decide = reader.choice(&section, "decide", &[("all", Decide::All), ("touched", Decide::Touched)]);
+    let audit = reader.destination(&section, "audit");
     let or_nowhere = |place: Option<Destination>| place.unwrap_or(Destination::Topic(String::new()));
     OutputSettings {
         alerts: or_nowhere(alerts),
         shadow: or_nowhere(shadow),
         dead_letters: or_nowhere(dead_letters),
         mask_dead_letters,
+        decisions,
+        decide: decide.unwrap_or_default(),
+        audit,
+    }
+}
+
+/// The largest score that settings may name.
+const SCORE_MAX: i64 = 1_000_000;
+
+pub(super) fn decisions<'a>(reader: &mut Reader<'a>, root: &Section<'a>) -> DecisionSettings {
+    let section = reader.open(root, "decisions", "decisions");
+    let mut score = |name, least| reader.integer(&section, name, least..=SCORE_MAX);
+    let (cap, review, challenge, block) =
+        (score("cap", 1), score("review", 0), score("challenge", 0), score("block", 0));
+    let methods = [("sum_cap", Method::SumCap), ("max", Method::Max)];
+    DecisionSettings {
+        method: reader.choice(&section, "method", &methods).unwrap_or_default(),
+        cap: cap.unwrap_or_default(),
+        review: review.unwrap_or_default(),
+        challenge,
+        block: block.unwrap_or_default(),
     }
 }
 
@@ -135,25 +157,6 @@ pub(super) fn limits<'a>(reader: &mut Reader<'a>, root: &Section<'a>) -> LimitSe
 pub(super) fn http<'a>(reader: &mut Reader<'a>, root: &Section<'a>) -> HttpSettings {
     let section = reader.open(root, "http", "http");
     HttpSettings { listen: reader.text(&section, "listen", values::listen).flatten() }
-}
-
-/// A key without effect must still hold what it will take, or the file breaks on the day it gets one.
-fn check_later_keys<'a>(reader: &mut Reader<'a>, section: &Section<'a>) {
-    for key in keys::of_section(section.keys).filter(|key| key.effect == Effect::Later) {
-        match key.kind {
-            Kind::Destination => {
-                reader.destination(section, key.name);
-            }
-            Kind::Choice(words) => {
-                let words: Vec<_> = words.iter().map(|word| (*word, ())).collect();
-                reader.choice(section, key.name, &words);
-            }
-            _ => {
-                let filled = |text: &str| if text.is_empty() { Err(Wrong::expected("text")) } else { Ok(()) };
-                reader.text(section, key.name, filled);
-            }
-        }
-    }
 }
 
 pub(super) fn whole<'a>(

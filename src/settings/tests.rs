@@ -1,7 +1,7 @@
 //! Sentences about the whole of `settings`: what loads, and what each fault says.
 
 use super::*;
-use crate::diagnostic::{Colour, Diagnostic, Severity, render_all};
+use crate::diagnostic::{Colour, Diagnostic, render_all};
 use crate::event::EventTime;
 
 const LEAST: &str = "[job]\nname = \"fraud\"\n";
@@ -103,11 +103,11 @@ fn example_uncommented() -> String {
 }
 
 #[test]
-fn the_example_file_shows_every_key_that_has_an_effect_with_its_default() {
+fn the_example_file_shows_every_key_with_its_default() {
     let text = example_uncommented();
     let loaded = parse_for(&text, Purpose::Run).unwrap_or_else(|faults| panic!("{:#?}", lines(&faults)));
     assert_eq!(loaded.settings.streams["payments"].fields["amount"].minor_units, Some(2));
-    for key in KEYS.iter().filter(|key| key.effect == Effect::Now && key.name != "fields") {
+    for key in KEYS.iter().filter(|key| key.name != "fields") {
         let shown = match key.default {
             KeyDefault::Is(value) if key.name != "start" => format!("{} = {value}", key.name),
             _ => key.name.to_owned(),
@@ -179,16 +179,8 @@ fn the_published_shape_of_all_settings_is_accepted() {
         (event_time.path.as_deref(), event_time.unit),
         (Some("createdAt"), Some(TimeUnit::Milliseconds))
     );
-    let warned: Vec<_> = loaded.warnings.iter().map(|warning| warning.message.as_str()).collect();
-    assert_eq!(
-        warned,
-        [
-            "`output.decisions` has no effect in this version",
-            "`output.decide` has no effect in this version",
-            "`output.audit` has no effect in this version",
-        ]
-    );
-    assert!(loaded.warnings.iter().all(|warning| warning.severity == Severity::Warning));
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(loaded.settings.output.decisions, Some(Destination::Topic("tollgate.decisions".to_owned())));
 }
 
 #[test]

@@ -152,6 +152,7 @@ impl World {
             offset: rows.iter().map(|row| *row as i64).collect(),
             timestamp: vec![i64::MIN; rows.len()],
             traceparents: Vec::new(),
+            keys: Vec::new(),
         };
         DecodedBatch {
             rows: rows_known,

@@ -114,6 +114,7 @@ pub(super) fn batch(rows: &[Row]) -> DecodedBatch {
         offset: rows.iter().map(|row| row.offset).collect(),
         timestamp: rows.iter().map(|row| row.timestamp.unwrap_or(i64::MIN)).collect(),
         traceparents: Vec::new(),
+        keys: Vec::new(),
     };
     DecodedBatch { rows, streams: vec![payments, logins], dead_letters: Vec::new() }
 }

@@ -1,0 +1,152 @@
+//! Decisions of a job, compared with what a plain computation over the same payments says.
+
+use serde_json::{Value, json};
+
+use crate::job::{Bench, rule, stop};
+
+/// What the rules below must come to for one payment: outcome, what decided, score, rules that hit, those held back.
+fn expected(
+    card: &str,
+    amount: i64,
+    before: Option<usize>,
+) -> (String, String, i64, Vec<&'static str>, usize) {
+    let mut hits = Vec::new();
+    let mut score = 0;
+    if amount > 500 {
+        hits.push("b-large");
+        score += 60;
+    }
+    if card == "c7" {
+        hits.push("c-known");
+    }
+    if amount > 100 {
+        hits.push("a-some");
+        score += 30;
+    }
+    hits.sort_unstable();
+    let held_back = usize::from(amount > 500 && before.is_some());
+    let (outcome, by) = match () {
+        () if card == "c7" => ("allow", "rule:c-known"),
+        () if score >= 80 => ("block", "threshold:block"),
+        () if amount > 100 => ("review", "rule:a-some"),
+        () => ("allow", "default"),
+    };
+    (outcome.to_owned(), by.to_owned(), score.min(85), hits, held_back)
+}
+
+#[test]
+fn every_event_gets_the_decision_that_its_hits_come_to() {
+    let rules = [
+        (
+            "a.sql",
+            rule("a-some", "live", 30, "", "SELECT tx_id, card_id, amount FROM payments WHERE amount > 100"),
+        ),
+        (
+            "b.sql",
+            rule(
+                "b-large",
+                "live",
+                60,
+                "-- @action: review\n-- @dedup: card_id 1h\n",
+                "SELECT tx_id, card_id, amount FROM payments WHERE amount > 500",
+            ),
+        ),
+        (
+            "c.sql",
+            rule(
+                "c-known",
+                "live",
+                0,
+                "-- @action: trust\n",
+                "SELECT tx_id, amount FROM payments WHERE card_id = 'c7'",
+            ),
+        ),
+        (
+            "d.sql",
+            rule("d-shadow", "shadow", 90, "-- @action: block\n", "SELECT tx_id, amount FROM payments"),
+        ),
+    ];
+    let bench = Bench::new(&rules, "[decisions]\ncap = 85\nreview = 50\nblock = 80\n");
+    let payments: Vec<(String, String, i64)> = (0..60_i64)
+        .map(|index| (format!("t{index}"), format!("c{}", index % 10), (index * 37) % 700))
+        .collect();
+    for (index, (tx_id, card, amount)) in payments.iter().enumerate() {
+        bench.pay(tx_id, &format!("2026-11-22T10:{index:02}:00Z"), card, &format!("{amount}.00"));
+    }
+    bench.flush();
+    let job = bench.start();
+    bench.wait_until("60 decisions", || bench.lines("decisions.ndjson").len() >= 60);
+    assert_eq!(stop(job), Some(0));
+
+    let decisions = bench.lines("decisions.ndjson");
+    assert_eq!(decisions.len(), payments.len());
+    for (index, (tx_id, card, amount)) in payments.iter().enumerate() {
+        let decision =
+            decisions.iter().find(|decision| decision["event_id"] == json!(tx_id)).expect("a decision");
+        let large = |(at, _): &(usize, &(String, String, i64))| index - at < 60;
+        let earlier = payments[..index].iter().enumerate().filter(|(_, p)| p.1 == *card && p.2 > 500);
+        // The rule alerts once an hour for a card, and all payments lie within one.
+        let before = earlier.filter(large).map(|(at, _)| at).next();
+        let (outcome, by, score, hits, held_back) = expected(card, *amount, before);
+        let told: Vec<&str> = texts(&decision["hits"], "rule_id");
+        assert_eq!(decision["outcome"], json!(outcome), "{decision}");
+        assert_eq!(decision["decided_by"], json!(by), "{decision}");
+        assert_eq!(decision["score"], json!(score), "{decision}");
+        assert_eq!(told, hits, "{decision}");
+        let suppressed =
+            decision["hits"].as_array().expect("hits").iter().filter(|hit| hit["suppressed"] == json!(true));
+        assert_eq!(suppressed.count(), held_back, "{decision}");
+    }
+    // What a decision says of its hits is what the alerts say.
+    let alerts = bench.lines("alerts.ndjson");
+    for hit in decisions.iter().flat_map(|decision| decision["hits"].as_array().expect("hits")) {
+        let alert = alerts.iter().find(|alert| alert["alert_id"] == hit["alert_id"]);
+        assert_eq!(alert.is_none(), hit["suppressed"] == json!(true), "{hit}");
+        assert!(alert.is_none_or(|alert| alert["reason"] == hit["reason"]), "{hit}");
+    }
+}
+
+fn texts<'a>(list: &'a Value, key: &str) -> Vec<&'a str> {
+    list.as_array().expect("a list").iter().filter_map(|entry| entry[key].as_str()).collect()
+}
+
+#[test]
+fn only_what_was_touched_is_decided_where_the_settings_say_so_and_an_old_event_is_never_blocked() {
+    let query = "SELECT tx_id, amount FROM payments WHERE amount > 100";
+    let more = "-- @action: block\n-- @max_age: 1h\n";
+    let rules = [("a.sql", rule("a", "live", 95, more, query))];
+    let bench = Bench::new(&rules, "");
+    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
+    bench.scratch.write("tollgate.toml", &settings.replace("[http]", "decide = \"touched\"\n[http]"));
+    let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    bench.pay("old", "2026-01-01T10:00:00Z", "c1", "200.00");
+    bench.pay("small", &now, "c1", "20.00");
+    bench.pay("new", &now, "c1", "200.00");
+    bench.flush();
+    let job = bench.start();
+    bench.wait_until("two decisions", || bench.lines("decisions.ndjson").len() >= 2);
+    assert_eq!(stop(job), Some(0));
+    let decisions = bench.lines("decisions.ndjson");
+    let told: Vec<_> = decisions
+        .iter()
+        .map(|decision| {
+            (decision["event_id"].clone(), decision["outcome"].clone(), decision["score"].clone())
+        })
+        .collect();
+    assert_eq!(told, [(json!("old"), json!("review"), json!(0)), (json!("new"), json!("block"), json!(95))]);
+    let alerts = bench.lines("alerts.ndjson");
+    assert_eq!((&alerts[0]["action"], &alerts[0]["past_max_age"]), (&json!("review"), &json!(true)));
+    assert_eq!((&alerts[1]["action"], &alerts[1]["past_max_age"]), (&json!("block"), &Value::Null));
+}
+
+#[test]
+fn thresholds_that_can_not_be_reached_are_refused() {
+    let bench = Bench::new(&[], "[decisions]\nreview = 90\nblock = 80\ncap = 60\n");
+    let printed = bench.scratch.shell("tollgate run --config tollgate.toml");
+    assert_eq!(printed.code, Some(2), "{}", printed.text);
+    for part in
+        ["`decisions.review` (90) is more than `decisions.block` (80)", "is more than `decisions.cap` (60)"]
+    {
+        assert!(printed.text.contains(part), "{}", printed.text);
+    }
+}
