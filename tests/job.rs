@@ -16,7 +16,8 @@ const WAIT: Duration = Duration::from_secs(60);
 /// A broker with a topic `payments` of two partitions, and a folder with rules and settings over it.
 pub(crate) struct Bench {
     pub(crate) scratch: Scratch,
-    pub(crate) broker: EmbeddedBroker,
+    /// Lives as long as the job.
+    _broker: EmbeddedBroker,
     producer: BaseProducer,
 }
 
@@ -57,7 +58,7 @@ impl Bench {
             ),
         );
         let producer = ClientConfig::new().set("bootstrap.servers", servers).create().expect("a producer");
-        Self { scratch, broker, producer }
+        Self { scratch, _broker: broker, producer }
     }
 
     /// Starts the job; its log goes to a file.

@@ -17,6 +17,7 @@ mod kafka_real;
 mod models_in_rules;
 mod readme;
 mod recovery_real;
+mod reload;
 mod rule_checks;
 mod rule_files;
 mod rule_tests;

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::decode::DecodedBatch;
 use crate::event::{Contract, Coordinates, EventTime, Offset};
 use crate::graph::{QueryHits, RuleHits};
-use crate::rules::{Action, Rule, Status};
+use crate::rules::{Action, Rule, Standings, Status};
 
 pub(crate) use json::key as text_value;
 pub use json::value as json_value;
@@ -49,6 +49,8 @@ pub struct AlertBatch {
     pub held_back: Vec<HeldBack>,
     /// Hits outside their rule's `@valid_from` to `@valid_until`.
     pub out_of_validity: u64,
+    /// Hits of rules that are switched off.
+    pub switched_off: u64,
 }
 
 /// A hit that `@dedup` held back.
@@ -103,6 +105,8 @@ pub enum Verdict {
     Suppressed,
     /// It is outside `@valid_from` to `@valid_until`.
     OutOfValidity,
+    /// Its rule is switched off.
+    SwitchedOff,
 }
 
 /// Makes alerts of hits.
@@ -113,17 +117,36 @@ pub struct AlertMaker {
     rules: Arc<[Rule]>,
     suppression: Suppression,
     exact_since: Option<EventTime>,
+    /// For each rule, whether it is switched off.
+    off: Vec<bool>,
 }
 
 impl AlertMaker {
     /// A maker for the rules of one graph, in the graph's order.
     pub fn new(settings: AlertSettings, contract: Contract, rules: Arc<[Rule]>) -> Self {
-        Self { settings, contract, rules, suppression: Suppression::default(), exact_since: None }
+        let off = vec![false; rules.len()];
+        Self { settings, contract, rules, suppression: Suppression::default(), exact_since: None, off }
     }
 
     /// The rules whose hits it takes.
     pub fn rules(&self) -> &Arc<[Rule]> {
         &self.rules
+    }
+
+    /// Takes note of which rules are switched off: their hits are no alerts.
+    pub fn set_standings(&mut self, standings: &Standings) {
+        self.off = self.rules.iter().map(|rule| standings.off(&rule.header.id).is_some()).collect();
+    }
+
+    /// Goes on for a maker of a rule set that was in force before: rules that are still the same go on with what
+    /// `@dedup` remembers of them, and a new version begins without.
+    pub fn take_over(&mut self, before: Self) {
+        let place = |index: usize| {
+            let old = &before.rules[index];
+            self.rules.iter().position(|own| own.header.id == old.header.id && own.version == old.version)
+        };
+        self.suppression = before.suppression.renumbered(place);
+        self.exact_since = before.exact_since;
     }
 
     /// Alerts about earlier events say that their windows may lack events: they hold all from this time on.
@@ -169,6 +192,7 @@ impl AlertMaker {
         let event_time = EventTime(place.batch.rows.event_time[place.row as usize]);
         match self.judge(found, place.hit, event_time) {
             Verdict::OutOfValidity => made.out_of_validity += 1,
+            Verdict::SwitchedOff => made.switched_off += 1,
             Verdict::Suppressed => {
                 made.suppressed += 1;
                 made.suppressed_rules.push(found.query);
@@ -186,6 +210,9 @@ impl AlertMaker {
     /// Whether a hit alerts, without the cost of its message: hits must be judged in the order of their rows.
     pub fn judge(&mut self, found: &QueryHits, hit: usize, event_time: EventTime) -> Verdict {
         let rule = &self.rules[found.query];
+        if self.off[found.query] {
+            return Verdict::SwitchedOff;
+        }
         if !rule.header.judges(event_time) {
             return Verdict::OutOfValidity;
         }

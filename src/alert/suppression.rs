@@ -61,6 +61,16 @@ impl Suppression {
         Some(recent.map_or(0, |sent| sent.held_back))
     }
 
+    /// What is remembered, with the rules' new numbers; rules without one are forgotten.
+    pub(super) fn renumbered(self, number: impl Fn(usize) -> Option<usize>) -> Self {
+        let renumber = |(rule, value): Key| Some((number(rule)?, value));
+        Self {
+            sent: self.sent.into_iter().filter_map(|(key, sent)| Some((renumber(key)?, sent))).collect(),
+            order: self.order.into_iter().filter_map(|(at, key)| Some((at, renumber(key)?))).collect(),
+            passed: self.passed,
+        }
+    }
+
     /// Takes a hit that was judged before a restart, and whether its alert was sent.
     pub(super) fn remember(
         &mut self,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::failure::{Exit, Failure};
 use super::feed::Feed;
+use super::in_force::InForce;
 use super::job::open_sound_rules;
 use super::service::{Identity, answer_order, job_failure, start, stop_on_signal};
 use super::terminal;
@@ -17,7 +18,6 @@ use crate::diagnostic::render_all;
 use crate::event::{Clock, EventTime, SystemClock};
 use crate::generate::{Generator, GeneratorSettings, Pace, Rhythm, StreamKind};
 use crate::pipeline::JobEvent;
-use crate::rules::RuleSet;
 use crate::settings::{Loaded, Purpose, Settings, Surroundings};
 use crate::source::embedded::EmbeddedBroker;
 
@@ -78,19 +78,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let broker = EmbeddedBroker::start(&topics).map_err(Failure::outside)?;
     let address = broker.bootstrap_servers();
     let loaded = settings(arguments, &address)?;
-    let set = open_sound_rules(&arguments.rules, None, answer_order(&loaded.settings))?;
+    let in_force = InForce::new(open_sound_rules(&arguments.rules, None, answer_order(&loaded.settings))?);
     let shared = Shared::default();
     stop_on_signal(Arc::clone(&shared.stop))?;
     let clock = SystemClock::start();
     let mut audience = Audience::join(&address, &clock)?;
     let title = format!(
         "{} rules, broker {address}, topics {}",
-        set.running().count(),
+        in_force.set().running().count(),
         StreamKind::ALL.map(StreamKind::name).join(", ")
     );
     let mut view = view::View::open(arguments.plain, title);
     let done = std::thread::scope(|scope| {
-        let job = scope.spawn(|| job(&loaded.settings, &set, &shared, &clock));
+        let job = scope.spawn(|| job(&loaded.settings, &in_force, &shared, &clock));
         let feed = scope.spawn(|| feed(arguments, &address, &shared, &clock));
         watch(arguments, &shared, &mut audience, &mut view, &clock);
         shared.stop.store(true, Ordering::Relaxed);
@@ -129,9 +129,9 @@ fn settings(arguments: &Arguments, address: &str) -> Result<Loaded, Failure> {
     )
 }
 
-fn job(settings: &Settings, set: &RuleSet, shared: &Shared, clock: &SystemClock) -> Result<(), Failure> {
+fn job(settings: &Settings, in_force: &InForce, shared: &Shared, clock: &SystemClock) -> Result<(), Failure> {
     let identity = Identity::default();
-    let job = start(settings, set, clock, &identity, None)
+    let job = start(settings, in_force, clock, &identity, None, None)
         .inspect_err(|_| shared.stop.store(true, Ordering::Relaxed))?;
     let ran = job.run(&shared.stop_job, |event| match event {
         JobEvent::Assigned(partitions) if !partitions.is_empty() => {
@@ -144,6 +144,7 @@ fn job(settings: &Settings, set: &RuleSet, shared: &Shared, clock: &SystemClock)
         JobEvent::Assigned(_)
         | JobEvent::Recovering(_)
         | JobEvent::Recovered(_)
+        | JobEvent::Changed(_)
         | JobEvent::Fault(_)
         | JobEvent::Restarting(_) => {}
     });

@@ -12,8 +12,10 @@ mod failure;
 mod feed;
 mod generate;
 mod history;
+mod in_force;
 mod job;
 mod replay;
+mod rules;
 mod run;
 mod service;
 mod terminal;
@@ -44,6 +46,7 @@ enum Verb {
     Demo(demo::Arguments),
     Run(run::Arguments),
     Check(check::Arguments),
+    Rules(rules::Arguments),
     Explain(explain::Arguments),
     Test(test::Arguments),
     Replay(replay::Arguments),
@@ -74,6 +77,7 @@ pub fn main() -> Exit {
     terminal::quiet_panics();
     let done = match cli.verb {
         Verb::Check(arguments) => check::run(&arguments),
+        Verb::Rules(arguments) => rules::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),

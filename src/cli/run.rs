@@ -1,18 +1,22 @@
 //! `run`: the deployed job.
 
+mod reload;
+mod switches;
+
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::failure::{Exit, Failure};
+use super::in_force::InForce;
 use super::job::open_sound_rules;
-use super::service::{Identity, answer_order, job_failure, start, stop_on_signal, unbound};
+use super::service::{Identity, answer_order, job_failure, kafka_settings, start, stop_on_signal, unbound};
 use super::terminal;
 use crate::console::{ConnectionLimits, Console, Told};
 use crate::diagnostic::{Severity, render_all};
 use crate::event::{Clock, SystemClock};
-use crate::pipeline::{Accept, JobEvent, Observers};
+use crate::pipeline::{Accept, Changed, Core, JobEvent, Observers};
 use crate::settings::{Loaded, Purpose, Settings};
 
 /// Run the job that a settings file describes, until SIGTERM or Ctrl-C.
@@ -74,10 +78,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let identity = identity(arguments, settings)?;
     let observers = Observers::start(settings.job.grace.to_std());
     let console = console(settings, &observers)?;
-    let job = start(settings, &set, &clock, &identity, Some(observers))?;
-    tracing::info!(job = settings.job.name, rules = set.running().count(), ruleset = set.version, "running");
-    let mut report = Report::default();
-    let core = job.run(&stop, |event| report.note(&event, &clock)).map_err(|error| job_failure(&error))?;
+    let in_force = InForce::new(set);
+    let core = run_with_changes(settings, &in_force, &clock, &identity, observers, &stop)?;
     drop(console);
     let counts = core.counts();
     tracing::info!(
@@ -90,6 +92,54 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     );
     Ok(Exit::Fine)
 }
+
+/// The job, and beside it those who watch its rules folder and its audit topic.
+fn run_with_changes(
+    settings: &Settings,
+    in_force: &InForce,
+    clock: &SystemClock,
+    identity: &Identity,
+    observers: Observers,
+    stop: &AtomicBool,
+) -> Result<Core, Failure> {
+    let (changes, taken_up) = crossbeam_channel::bounded(CHANGES_WAITING_MAX);
+    let (asked, ended) = (Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
+    reload::asked_by_signal(Arc::clone(&asked))?;
+    let kafka = kafka_settings(settings);
+    let follower = super::rules::audit_topic(settings).map(|topic| switches::Follower {
+        kafka: &kafka,
+        client_id: &settings.job.name,
+        topic,
+        in_force,
+        changes: changes.clone(),
+        ended: &ended,
+    });
+    if let Some(follower) = &follower {
+        follower.catch_up()?;
+    }
+    let job = start(settings, in_force, clock, identity, Some(observers), Some(taken_up))?;
+    let watch = reload::Watch { settings, in_force, changes, asked: &asked, ended: &ended };
+    std::thread::scope(|scope| {
+        scope.spawn(|| watch.run());
+        if let Some(follower) = &follower {
+            scope.spawn(|| follower.run());
+        }
+        let set = in_force.set();
+        tracing::info!(
+            job = settings.job.name,
+            rules = set.running().count(),
+            ruleset = set.version,
+            "running"
+        );
+        let mut report = Report::default();
+        let ran = job.run(stop, |event| report.note(&event, clock));
+        ended.store(true, Ordering::Relaxed);
+        ran.map_err(|error| job_failure(&error))
+    })
+}
+
+/// Changes that may wait for the job to take them up; then whoever prepares them waits.
+const CHANGES_WAITING_MAX: usize = 16;
 
 /// What this process is called, and what it may go on without.
 fn identity(arguments: &Arguments, settings: &Settings) -> Result<Identity, Failure> {
@@ -153,6 +203,20 @@ impl Report {
                 tracing::info!(partitions = partitions.len(), "partitions assigned");
             }
             JobEvent::Recovering(_) => {}
+            JobEvent::Changed(Changed::Reloaded { version, filled, pause }) => tracing::info!(
+                ruleset = version,
+                windows_filled = filled,
+                pause_ms = pause.as_millis() as u64,
+                "changed rules are in force"
+            ),
+            JobEvent::Changed(Changed::Refused { .. }) => {}
+            JobEvent::Changed(Changed::Switched(switch)) => tracing::warn!(
+                rule = switch.rule,
+                on = switch.on,
+                by = switch.by,
+                reason = switch.reason,
+                "a rule was switched"
+            ),
             JobEvent::Recovered(progress) => tracing::info!(
                 from_history = progress.absorbed,
                 from_topics = progress.replayed,

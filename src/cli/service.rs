@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::failure::{Exit, Failure};
+use super::in_force::InForce;
 use crate::alert::AlertSettings;
 use crate::decision::{Combination, Decide, DecisionSettings, Thresholds};
 use crate::decode::{DecodeLimits, FieldBinding, StreamBinding, TimeUnitText, Unused};
@@ -13,8 +14,8 @@ use crate::diagnostic::{Diagnostic, choices, suggest};
 use crate::event::{Clock, SystemClock};
 use crate::history::{self, History, WriterSettings};
 use crate::pipeline::{
-    Accept, CoreSettings, IDLE_KEYS_AFTER, Job, JobError, JobPolicy, Kept, Observers, Parts, RecoveryPolicy,
-    StreamPolicy, WarmUp,
+    Accept, Change, CoreSettings, IDLE_KEYS_AFTER, Job, JobError, JobPolicy, Kept, Observers, Parts,
+    RecoveryPolicy, StreamPolicy, WarmUp,
 };
 use crate::rules::{AnswerOrder, Emit, RuleSet};
 use crate::settings::{self, Loaded, Settings, StreamSettings};
@@ -64,7 +65,7 @@ pub(super) fn unbound(loaded: &Loaded, set: &RuleSet) -> Vec<Diagnostic> {
 }
 
 /// Rules whose answers depend on how partitions are shared out, where they are.
-fn check_shared_out(settings: &Settings, set: &RuleSet) -> Result<(), Failure> {
+pub(super) fn check_shared_out(settings: &Settings, set: &RuleSet) -> Result<(), Failure> {
     if settings.job.instances.get() == 1 {
         return Ok(());
     }
@@ -111,12 +112,14 @@ pub(super) struct Identity {
 /// A job ready to run.
 pub(super) fn start<'a>(
     settings: &'a Settings,
-    set: &'a RuleSet,
+    in_force: &'a InForce,
     clock: &'a dyn Clock,
     identity: &Identity,
     observers: Option<Observers>,
+    changes: Option<crossbeam_channel::Receiver<Change>>,
 ) -> Result<Job<'a>, Failure> {
-    check_shared_out(settings, set)?;
+    let set = in_force.set();
+    check_shared_out(settings, &set)?;
     let kafka = kafka_settings(settings);
     let cluster = match &settings.kafka.cluster {
         Some(name) => name.clone(),
@@ -124,24 +127,37 @@ pub(super) fn start<'a>(
     };
     let name = &settings.job.name;
     let member = identity.instance.as_ref().map(|instance| format!("{name}-{instance}"));
-    let policy = policy(settings, set, identity, member.clone().unwrap_or_else(|| name.clone()));
-    let alerts = AlertSettings {
+    let policy = policy(settings, &set, identity, member.clone().unwrap_or_else(|| name.clone()));
+    let alerts = in_force.alerts(|| AlertSettings {
         cluster: cluster.clone(),
         generations: policy.recovery.generations.clone(),
         tell_held_back: policy.decisions.is_some(),
+    });
+    let parts = move || {
+        let mut parts = parts(settings, &in_force.set(), alerts)?;
+        parts.set_standings(in_force.standings());
+        Ok(parts)
     };
-    let parts = move || parts(settings, set, &alerts);
     // Whatever is wrong with the rules or the sink shows before the group is joined.
     parts().map_err(|error| job_failure(&error))?;
     let consumer =
-        ConsumerSettings { instance: member.clone(), ..consumer_settings(settings, set, kafka.clone()) };
+        ConsumerSettings { instance: member.clone(), ..consumer_settings(settings, &set, kafka.clone()) };
     let plan = SinkPlan::of(settings, kafka)?;
     let transactions = (settings.job.delivery == settings::Delivery::ExactlyOnce)
         .then(|| member.unwrap_or_else(|| name.clone()));
     let refused = RefusedMessages::default();
     let sink = move || plan.make(transactions.as_deref(), &refused);
     let history = kept(settings, &cluster)?;
-    Ok(Job { parts: Box::new(parts), consumer, sink: Box::new(sink), history, observers, policy, clock })
+    Ok(Job {
+        parts: Box::new(parts),
+        consumer,
+        sink: Box::new(sink),
+        history,
+        observers,
+        changes,
+        policy,
+        clock,
+    })
 }
 
 /// The job's history, where the settings have one.
@@ -158,7 +174,7 @@ fn kept(settings: &Settings, cluster: &str) -> Result<Option<Kept>, Failure> {
 }
 
 /// A core without state, and all that goes with it.
-fn parts(settings: &Settings, set: &RuleSet, alerts: &AlertSettings) -> Result<Parts, JobError> {
+pub(super) fn parts(settings: &Settings, set: &RuleSet, alerts: &AlertSettings) -> Result<Parts, JobError> {
     let bindings = bindings(settings, set);
     let made = Parts::of(set, &bindings, decode_limits(settings), core_settings(settings, set), alerts);
     made.map_err(|error| JobError::Rules(error.to_string()))
@@ -190,7 +206,7 @@ fn policy(settings: &Settings, set: &RuleSet, identity: &Identity, instance: Str
         idle_after: streams().map(|stream| stream.idle_after).collect(),
         masking: if settings.output.mask_dead_letters { Masking::Mask } else { Masking::Keep },
         grace: settings.job.grace.to_std(),
-        ruleset: set.version.clone(),
+        audit: settings.output.audit.is_some(),
         instance,
         memory_max: settings.limits.memory.bytes(),
         decisions: settings.output.decisions.as_ref().map(|_| decisions(settings)),

@@ -6,6 +6,7 @@
 //! row by row, so the rows at fault are known and the others are answered.
 
 mod evaluate;
+mod identity;
 mod predicate;
 mod reach;
 mod run;
@@ -110,6 +111,8 @@ pub struct Engine {
     feeds: Vec<bool>,
     reach: Reach,
     states: Vec<WindowState>,
+    /// What each state is, in words that hold in any graph.
+    identities: Vec<String>,
     queries: Vec<CompiledQuery>,
 }
 
@@ -124,6 +127,7 @@ impl Engine {
     pub fn new(graph: RuleGraph, settings: &WindowSettings) -> Result<Self, EngineError> {
         let schedule = schedule::Schedule::of(&graph)?;
         let reach = Reach::of(&graph, &schedule.steps);
+        let identities = identity::identities(&graph, &schedule.steps, &schedule.windows);
         let states = schedule
             .windows
             .into_iter()
@@ -135,8 +139,29 @@ impl Engine {
             feeds: schedule.feeds,
             reach,
             states,
+            identities,
             queries: schedule.queries,
         })
+    }
+
+    /// Where each of the own states stands in an engine that ran before; none unless all of them are there.
+    fn states_in(&self, before: &Self) -> Option<Vec<usize>> {
+        let place = |own: &String| before.identities.iter().position(|other| other == own);
+        self.identities.iter().map(place).collect()
+    }
+
+    /// Whether [`Self::take_over`] would leave no window empty.
+    pub fn can_take_over(&self, before: &Self) -> bool {
+        self.states_in(before).is_some()
+    }
+
+    /// Goes on with the windows of an engine that ran before, if it has every window of this one; whether it has.
+    pub fn take_over(&mut self, before: &mut Self) -> bool {
+        let Some(places) = self.states_in(before) else { return false };
+        for (state, place) in self.states.iter_mut().zip(places) {
+            std::mem::swap(state, &mut before.states[place]);
+        }
+        true
     }
 
     /// The queries that run.

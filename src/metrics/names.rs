@@ -68,6 +68,7 @@ metrics! {
     ALERTS = Counter "tollgate_alerts_total" RULE, "Alerts made of hits, and published";
     ALERTS_SUPPRESSED = Counter "tollgate_alerts_suppressed_total" RULE, "Hits held back by @dedup";
     RULE_ERRORS = Counter "tollgate_rule_errors_total" RULE, "Rows that a rule could not be evaluated on";
+    RELOADS = Counter "tollgate_reloads_total" &["result"], "Changes of the rules folder: done, or refused";
     RULE_SET = Gauge "tollgate_rule_set_info" &["version"], "Always 1: the rule set in force";
 
     LAG_RECORDS = Gauge "tollgate_lag_records" PARTITION, "Records in the partition that the job has not read yet";

@@ -163,6 +163,11 @@ impl Metrics {
         self.series().step.observe(took.as_secs_f64());
     }
 
+    /// A change of the rules folder was taken up (`done`) or `refused`.
+    pub fn reload(&self, result: &str) {
+        self.series().reloads.of(&[result]).inc();
+    }
+
     /// So many decisions came to an outcome.
     pub fn decisions(&self, outcome: &str, count: u64) {
         if count > 0 {

@@ -19,12 +19,12 @@ use super::parts::Parts;
 use super::recover;
 use super::refusal::Refusal;
 use super::{Core, StepOutcome};
-use crate::checkpoint::{Note, Offsets, PartitionCommit, Position, Standing};
+use crate::checkpoint::{Note, Offsets, PartitionCommit, Position};
 use crate::decision::{Evidence, decide};
 use crate::event::{Offset, Partition, crash_point};
 use crate::history::Writer;
 use crate::metrics::Phase;
-use crate::sink::{Outgoing, Sink, SinkError, TransactionSink, probe};
+use crate::sink::{Outgoing, Sink, SinkError, probe};
 use crate::source::kafka::{Assigned, KafkaEvent, KafkaSource, SourceError};
 use crate::source::{Fetched, Partitions, RawBatch};
 
@@ -47,9 +47,6 @@ const DISCARD_WAIT: Duration = Duration::from_secs(10);
 /// How long a producer that was shut out waits to hear whether its consumer was too.
 const VERDICT_WAIT: Duration = Duration::from_secs(8);
 
-/// How often the history is told what is no longer needed.
-const PRUNE_INTERVAL: Duration = Duration::from_secs(30);
-
 /// Steps between two looks at what window state holds.
 const STEPS_PER_WEIGHING: u64 = 64;
 
@@ -60,7 +57,9 @@ pub(super) struct Incarnation<'a> {
     pub(super) seen: Seen,
     pub(super) parts: Parts,
     pub(super) history: Option<Writer>,
-    step: u64,
+    pub(super) step: u64,
+    /// Whether the audit knows that this life answers.
+    started: bool,
     pub(super) offsets: Offsets,
     /// Partitions in the order of their indexes.
     pub(super) table: Partitions,
@@ -72,11 +71,13 @@ pub(super) struct Incarnation<'a> {
     pub(super) complete_from: Option<i64>,
     /// When each partition last had a record, and its stream; none once it was found idle.
     last_record: BTreeMap<u32, (Duration, usize)>,
-    last_commit: Duration,
-    last_prune: Duration,
+    pub(super) last_commit: Duration,
+    pub(super) last_prune: Duration,
     /// At-least-once: a commit that waits for the receipt of a step.
-    waiting_commit: Option<(u64, Vec<PartitionCommit>)>,
-    delivered: bool,
+    pub(super) waiting_commit: Option<(u64, Vec<PartitionCommit>)>,
+    pub(super) delivered: bool,
+    /// The assignment in force, to fill windows again.
+    pub(super) assigned: Option<Assigned>,
 }
 
 impl<'a> Incarnation<'a> {
@@ -98,6 +99,7 @@ impl<'a> Incarnation<'a> {
             parts,
             history: None,
             step: 0,
+            started: false,
             offsets: Offsets::default(),
             table: Partitions::default(),
             held: Vec::new(),
@@ -108,6 +110,7 @@ impl<'a> Incarnation<'a> {
             last_prune: Duration::ZERO,
             waiting_commit: None,
             delivered: false,
+            assigned: None,
         })
     }
 
@@ -136,6 +139,7 @@ impl<'a> Incarnation<'a> {
                 KafkaEvent::Error(fault) if fault.retry() => watch(JobEvent::Fault(&fault)),
                 KafkaEvent::Error(fault) => return Err(fault.into()),
             }
+            self.take_changes(stop, watch)?;
             self.commit()?;
             self.observe();
         }
@@ -145,6 +149,9 @@ impl<'a> Incarnation<'a> {
     /// Finishes what is under way, commits it, closes the history and leaves the group.
     pub(super) fn end(mut self) -> Result<Core, JobError> {
         self.observe_phase(Phase::Draining);
+        if self.started {
+            self.audit("stopped", serde_json::Value::Null)?;
+        }
         self.drain()?;
         self.observe();
         if let Some(history) = self.history.take()
@@ -233,7 +240,8 @@ impl<'a> Incarnation<'a> {
         let mut alerts = Vec::new();
         let mut outgoing = Vec::new();
         let mut timestamps = Vec::new();
-        let context = MessageContext { policy, ingested_at, clock: self.job.clock };
+        let ruleset = self.parts.ruleset.clone();
+        let context = MessageContext { policy, ruleset: &ruleset, ingested_at, clock: self.job.clock };
         for answered in &outcome.answered {
             let maker = self.parts.maker(answered.emit);
             let made = maker.make(&answered.batch, &answered.hits, &answered.late);
@@ -255,14 +263,19 @@ impl<'a> Incarnation<'a> {
         outgoing.extend(
             set_aside.map(|dead_letter| crate::sink::dead_letter_message(dead_letter, policy.masking)),
         );
-        self.step += 1;
-        self.seen.published(self.step, timestamps);
+        let step = self.next_step();
+        self.seen.published(step, timestamps);
         crash_point("before-produce");
-        self.sink.publish(Outgoing { step: self.step, messages: outgoing })?;
+        self.sink.publish(Outgoing { step, messages: outgoing })?;
         crash_point("after-produce");
         self.offsets.touch();
         watch(JobEvent::Step { rows, alerts: &alerts, dead_letters: outcome.dead_letters.len() });
         Ok(())
+    }
+
+    pub(super) fn next_step(&mut self) -> u64 {
+        self.step += 1;
+        self.step
     }
 
     /// Window state past its limit ends the job: forgetting events would give wrong answers in silence.
@@ -314,19 +327,32 @@ impl<'a> Incarnation<'a> {
             None => recover::recover(self, assigned, stop, watch)?,
         };
         self.held.clone_from(&partitions);
-        let now = self.job.clock.elapsed();
-        self.last_record.clear();
         self.offsets = Offsets::default();
         for position in &from {
             self.offsets.begin(position.clone());
-            if let Some(index) = self.index(&position.partition) {
-                self.parts.core.watermarks().expect(index);
-                let stream = self.table[index as usize].stream;
-                self.last_record.insert(index, (now, stream));
-            }
+        }
+        self.expect_all();
+        self.assigned = Some(assigned.clone());
+        if !self.started {
+            self.started = true;
+            self.audit("started", self.rules_in_force())?;
         }
         let from = from.into_iter().map(|position| (position.partition, position.next)).collect();
         Ok(self.source.begin(assigned, from)?)
+    }
+
+    /// Lets the watermark wait for every partition that is read, until it is found idle.
+    pub(super) fn expect_all(&mut self) {
+        let now = self.job.clock.elapsed();
+        self.last_record.clear();
+        let partitions: Vec<Partition> =
+            self.offsets.iter().map(|(partition, _)| partition.clone()).collect();
+        let indexes: Vec<u32> = partitions.iter().filter_map(|partition| self.index(partition)).collect();
+        for index in indexes {
+            self.parts.core.watermarks().expect(index);
+            let stream = self.table[index as usize].stream;
+            self.last_record.insert(index, (now, stream));
+        }
     }
 
     /// Where to go on if the core holds the windows of these partitions and of no others, and nobody has answered
@@ -382,110 +408,4 @@ impl<'a> Incarnation<'a> {
         let outcome = self.parts.core.release_waiting()?;
         self.publish(&outcome, 0, ingested_at, watch)
     }
-
-    /// Commits what may be committed, at most once an interval.
-    fn commit(&mut self) -> Result<(), JobError> {
-        let receipt = self.sink.receipt()?;
-        self.delivered |= receipt.is_some();
-        self.observe_receipt(receipt);
-        for rejected in self.sink.rejected() {
-            tracing::warn!(coordinates = %rejected.coordinates, reason = %rejected.reason, "a message was set aside as a dead letter");
-        }
-        if let (Some(receipt), Some((step, _))) = (receipt, &self.waiting_commit)
-            && receipt.step() >= *step
-            && let Some((_, commits)) = self.waiting_commit.take()
-        {
-            self.source.commit(commits)?;
-        }
-        let now = self.job.clock.elapsed();
-        self.prune(now);
-        let due = now.saturating_sub(self.last_commit) >= self.job.policy.commit_interval.to_std();
-        if !due || !self.offsets.changed() {
-            return Ok(());
-        }
-        let ready = match self.sink.transactions() {
-            Some(transactions) => transactions.can_commit()?,
-            None => self.waiting_commit.is_none(),
-        };
-        if ready {
-            self.last_commit = now;
-            self.close_step()?;
-        }
-        Ok(())
-    }
-
-    /// Lets the history forget what nothing needs any more.
-    fn prune(&mut self, now: Duration) {
-        let (Some(writer), Some(kept)) = (&self.history, &self.job.history) else { return };
-        if now.saturating_sub(self.last_prune) < PRUNE_INTERVAL {
-            return;
-        }
-        let watermark = self.parts.core.watermarks().current();
-        if let Some(needed) = recover::needed_from(self, watermark) {
-            writer.prune(needed.saturating_sub(kept.keep.0));
-        }
-        self.last_prune = now;
-    }
-
-    /// Closes the transaction, or notes which receipt the commit waits for.
-    fn close_step(&mut self) -> Result<(), JobError> {
-        let commits = self.commits();
-        match self.sink.transactions() {
-            Some(transactions) => close_transaction(transactions, commits, &self.source),
-            None => {
-                self.waiting_commit = Some((self.step, commits));
-                Ok(())
-            }
-        }
-    }
-
-    fn commits(&mut self) -> Vec<PartitionCommit> {
-        let Self { offsets, parts, table, counts, job, complete_from, .. } = self;
-        let core = &mut parts.core;
-        let watermark = Some(core.watermarks().current()).filter(|watermark| *watermark != i64::MIN);
-        offsets.take(|partition| {
-            let index = table.iter().position(|known| known.partition == *partition);
-            let stream = index.map_or(0, |index| table[index].stream);
-            let index = index.and_then(|index| u32::try_from(index).ok()).unwrap_or(u32::MAX);
-            let note = Note {
-                watermark,
-                latest: core.watermarks().latest(index, stream),
-                ruleset: job.policy.ruleset.clone(),
-                partitions: counts.get(&partition.topic).copied().unwrap_or_default(),
-                generation: job.policy.recovery.generation(stream),
-                complete_from: *complete_from,
-                ..Note::new(Offset(0))
-            };
-            Standing { waiting_from: core.waiting_from(index), note }
-        })
-    }
-
-    /// Delivers everything under way and commits it.
-    fn drain(&mut self) -> Result<(), JobError> {
-        if let Some((step, commits)) = self.waiting_commit.take() {
-            debug_assert!(step <= self.step, "a commit waits for a step that was published");
-            drop(commits);
-            self.offsets.touch();
-        }
-        if !self.offsets.changed() {
-            self.sink.finish(self.job.policy.grace)?;
-            return Ok(());
-        }
-        self.close_step()?;
-        let receipt = self.sink.finish(self.job.policy.grace)?;
-        self.delivered |= receipt.step() > 0;
-        if let Some((_, commits)) = self.waiting_commit.take() {
-            self.source.commit(commits)?;
-        }
-        Ok(())
-    }
-}
-
-fn close_transaction(
-    transactions: &mut TransactionSink,
-    commits: Vec<PartitionCommit>,
-    source: &KafkaSource,
-) -> Result<(), JobError> {
-    let group = source.group_metadata()?;
-    Ok(transactions.commit(commits, group)?)
 }

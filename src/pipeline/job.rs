@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::change::{Change, Changed};
 use super::incarnation::Incarnation;
 use super::parts::Parts;
 use super::refusal::{RecoveryPolicy, Refusal};
@@ -33,12 +34,12 @@ pub struct JobPolicy {
     pub masking: Masking,
     /// How long a shutdown waits for deliveries.
     pub grace: Duration,
-    /// Version of the rule set, for the headers of alerts.
-    pub ruleset: String,
     /// Name of this process, for the headers of alerts.
     pub instance: String,
     /// The most bytes that window state may hold.
     pub memory_max: usize,
+    /// Whether what happens to the job and its rules is recorded.
+    pub audit: bool,
     /// How events are decided; none: no decisions are made.
     pub decisions: Option<DecisionSettings>,
     /// What a start may go on without.
@@ -63,6 +64,8 @@ pub enum JobEvent<'a> {
         /// Records it set aside.
         dead_letters: usize,
     },
+    /// Rules were changed, or the change was refused.
+    Changed(&'a Changed),
     /// A fault that the job gets over.
     Fault(&'a SourceError),
     /// An incarnation ended, and the next begins.
@@ -145,6 +148,8 @@ pub struct Job<'a> {
     pub history: Option<Kept>,
     /// Where it tells about itself.
     pub observers: Option<Observers>,
+    /// Changes of rules and switches, prepared by others; none: nothing changes while it runs.
+    pub changes: Option<crossbeam_channel::Receiver<Change>>,
     /// How to run.
     pub policy: JobPolicy,
     /// Time of day, for headers and idle partitions.

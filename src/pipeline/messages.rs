@@ -11,6 +11,8 @@ use crate::sink::{Destination, OutMessage};
 /// What the headers of one step's messages say.
 pub(super) struct MessageContext<'a> {
     pub policy: &'a JobPolicy,
+    /// Version of the rule set that answered.
+    pub ruleset: &'a str,
     /// When the step's records were handed over, microseconds.
     pub ingested_at: i64,
     pub clock: &'a dyn Clock,
@@ -25,7 +27,7 @@ impl MessageContext<'_> {
             ("tollgate-ingested-at", ingested_at),
             ("tollgate-decided-at", decided_at.clone()),
             ("tollgate-emitted-at", decided_at),
-            ("tollgate-ruleset", self.policy.ruleset.clone().into_bytes()),
+            ("tollgate-ruleset", self.ruleset.as_bytes().to_vec()),
             ("tollgate-instance", self.policy.instance.clone().into_bytes()),
         ]
     }

@@ -7,6 +7,8 @@
 //! What would surprise: a row too late to be answered in order is answered at once, alone, between the
 //! batches that are in order.
 
+mod change;
+mod commit;
 mod counts;
 mod delivered;
 mod incarnation;
@@ -24,6 +26,7 @@ mod silent;
 mod watermark;
 mod witness;
 
+pub use change::{Change, Changed};
 pub use counts::Counts;
 pub use job::{Job, JobError, JobEvent, JobPolicy, Kept};
 pub use observe::Observers;
@@ -339,6 +342,32 @@ impl Core {
     /// For each partition of the source, the lowest offset that still waits: commits must stay below it.
     pub fn waiting_from(&self, partition: u32) -> Option<Offset> {
         self.in_order.as_ref().and_then(|ordered| ordered.reorder.waiting_from(partition))
+    }
+
+    /// Goes on for a core of another rule set, if that has every window of this one and no row waits in it that lacks
+    /// a column; whether it does. `all_columns` says that rows carry every column.
+    fn take_over(&mut self, before: &mut Self, all_columns: bool) -> bool {
+        let waiting = before.in_order.as_ref().is_some_and(|ordered| ordered.reorder.waiting() > 0);
+        let fits = self.on_arrival.can_take_over(&before.on_arrival)
+            && match (&self.in_order, &before.in_order) {
+                (None, None) => true,
+                (Some(own), Some(other)) => {
+                    own.engine.can_take_over(&other.engine) && (all_columns || !waiting)
+                }
+                _ => false,
+            };
+        if !fits {
+            return false;
+        }
+        self.on_arrival.take_over(&mut before.on_arrival);
+        if let (Some(own), Some(other)) = (&mut self.in_order, &mut before.in_order) {
+            own.engine.take_over(&mut other.engine);
+            std::mem::swap(&mut own.reorder, &mut other.reorder);
+        }
+        std::mem::swap(&mut self.repeats, &mut before.repeats);
+        std::mem::swap(&mut self.watermarks, &mut before.watermarks);
+        std::mem::swap(&mut self.counts, &mut before.counts);
+        true
     }
 
     /// How the core was set up.

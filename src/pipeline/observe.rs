@@ -155,10 +155,32 @@ impl Incarnation<'_> {
         observers.metrics.assigned(partitions);
         observers.health.assigned(partitions.len());
         observers.metrics.recovery_began();
+        self.observe_rule_set();
+    }
+
+    /// These rules are in force.
+    pub(super) fn observe_rule_set(&self) {
+        let Some(observers) = &self.job.observers else { return };
         let makers = [&self.parts.on_arrival, &self.parts.in_order];
         let rules = makers.iter().flat_map(|maker| maker.rules().iter());
         let named = rules.map(|rule| (rule.header.id.as_str(), rule.header.status.name()));
-        observers.metrics.rule_set(&self.job.policy.ruleset, named);
+        observers.metrics.rule_set(&self.parts.ruleset, named);
+    }
+
+    /// The rules in force, for the audit.
+    pub(super) fn rules_in_force(&self) -> serde_json::Value {
+        let makers = [&self.parts.on_arrival, &self.parts.in_order];
+        let rules = makers.iter().flat_map(|maker| maker.rules().iter());
+        let version = |rule: &crate::rules::Rule| (rule.header.id.clone(), serde_json::json!(rule.version));
+        let rules: serde_json::Map<String, serde_json::Value> = rules.map(version).collect();
+        serde_json::json!({"to": self.parts.ruleset, "rules": rules})
+    }
+
+    /// A changed rules folder was taken up or refused.
+    pub(super) fn observe_reload(&self, result: &str) {
+        if let Some(observers) = &self.job.observers {
+            observers.metrics.reload(result);
+        }
     }
 
     pub(super) fn observe_recovery(&self, progress: Progress) {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use super::silent::answered_by_all;
 use super::{Core, CoreSettings, Restored, StepOutcome, columns_read, engines};
 use crate::alert::{AlertMaker, AlertSettings};
-use crate::decode::{DecodeError, DecodeLimits, Decoders, StreamBinding};
+use crate::decode::{DecodeError, DecodeLimits, Decoders, StreamBinding, Unused};
 use crate::event::{Contract, EventTime};
 use crate::graph::EngineError;
-use crate::rules::{Emit, Rule, RuleSet};
+use crate::rules::{Emit, Rule, RuleSet, Standings};
 use crate::source::Fetched;
 
 /// Core and makers of alerts that belong together.
@@ -26,6 +26,12 @@ pub struct Parts {
     pub contract: Contract,
     /// For each stream, the columns that rules read.
     pub used: Vec<Vec<bool>>,
+    /// Version of the rule set.
+    pub ruleset: String,
+    /// Rules that are switched off.
+    standings: Standings,
+    /// Whether rows carry every column of the contract, not only those that rules read.
+    all_columns: bool,
 }
 
 /// Rules that compile and can't be set up.
@@ -59,7 +65,29 @@ impl Parts {
             in_order: maker(&set.in_order.rules),
             contract: contract.clone(),
             used,
+            ruleset: set.version.clone(),
+            standings: Standings::default(),
+            all_columns: bindings.iter().all(|binding| binding.unused == Unused::Keep),
         })
+    }
+
+    /// Goes on for parts of another rule set at the border of two batches; gives those back where a window would be
+    /// empty that has to be filled.
+    pub(super) fn take_over(&mut self, mut before: Self) -> Result<(), Box<Self>> {
+        if !self.core.take_over(&mut before.core, self.all_columns && before.all_columns) {
+            return Err(Box::new(before));
+        }
+        self.set_standings(before.standings);
+        self.on_arrival.take_over(before.on_arrival);
+        self.in_order.take_over(before.in_order);
+        Ok(())
+    }
+
+    /// Takes note of which rules are switched off.
+    pub fn set_standings(&mut self, standings: Standings) {
+        self.on_arrival.set_standings(&standings);
+        self.in_order.set_standings(&standings);
+        self.standings = standings;
     }
 
     /// Lets suppression forget what lies behind the watermark, once the rows up to there have been judged.

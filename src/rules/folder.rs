@@ -134,6 +134,22 @@ impl RuleFiles {
     }
 }
 
+/// What changes whenever a file of a rules folder does: a hash of the names, sizes, times and file numbers, links
+/// followed.
+pub fn fingerprint(folder: &Path) -> std::io::Result<u64> {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    use std::os::unix::fs::MetadataExt;
+    let mut paths = Vec::new();
+    list_files(folder, 0, &mut paths)?;
+    paths.sort_unstable();
+    let mut hasher = DefaultHasher::new();
+    for path in paths {
+        let about = fs::metadata(&path)?;
+        (path, about.len(), about.mtime(), about.mtime_nsec(), about.ino()).hash(&mut hasher);
+    }
+    Ok(hasher.finish())
+}
+
 /// The nearest folder above a rule file that holds a contract; its own folder where none does.
 fn root_of(file: &Path) -> PathBuf {
     let own = file.parent().unwrap_or(Path::new("."));

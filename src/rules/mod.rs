@@ -9,12 +9,14 @@ mod folder;
 mod header;
 mod lock;
 mod reason;
+mod standing;
 mod version;
 
-pub use folder::{FolderError, RuleFiles};
+pub use folder::{FolderError, RuleFiles, fingerprint};
 pub use header::{Action, Dedup, Emit, Header, RuleSeverity, Status};
 pub use lock::{LOCK_FILE, Lock};
 pub use reason::{Reason, ReasonPart};
+pub use standing::{Standings, Switch};
 
 use std::sync::Arc;
 

@@ -219,7 +219,7 @@ impl Judge {
             match self.maker.judge(found, hit, time) {
                 Verdict::Alert { .. } => each(found.query, *row, true),
                 Verdict::Suppressed => each(found.query, *row, false),
-                Verdict::OutOfValidity => {}
+                Verdict::OutOfValidity | Verdict::SwitchedOff => {}
             }
         }
     }

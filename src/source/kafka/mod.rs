@@ -29,7 +29,7 @@ pub(crate) use properties::Side;
 pub use properties::{KafkaSettings, refused};
 pub(crate) use reader::offsets_to_commit;
 pub use replay::{Replay, ReplayRange, first_records_at, topic_bounds};
-pub use topic::{ReadFrom, StoredRecord, TopicReader};
+pub use topic::{Followed, ReadFrom, StoredRecord, TopicReader};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -44,6 +44,17 @@ impl StoredRecord {
     }
 }
 
+/// What comes while a topic is followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Followed {
+    /// A record.
+    Record(StoredRecord),
+    /// All that was there at first has been handed on; told once.
+    CaughtUp,
+    /// Nothing new.
+    Nothing,
+}
+
 /// Where reading begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadFrom {
@@ -103,6 +114,36 @@ impl TopicReader {
             }
         }
         Ok(())
+    }
+
+    /// Hands on every committed record from the oldest, then goes on with those that come, until `each` says no.
+    /// While nothing comes it is told so several times a second.
+    pub fn follow(&self, mut each: impl FnMut(Followed) -> bool) -> Result<(), SourceError> {
+        const QUIET: Duration = Duration::from_millis(200);
+        self.assign(&self.start(ReadFrom::Beginning)?)?;
+        let mut behind: std::collections::BTreeSet<i32> =
+            (0..i32::try_from(self.partitions).unwrap_or(i32::MAX)).collect();
+        loop {
+            let event = match self.consumer.poll(QUIET) {
+                None => Followed::Nothing,
+                Some(Ok(message)) => Followed::Record(self.stored(&message)),
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    match behind.remove(&partition) && behind.is_empty() {
+                        true => Followed::CaughtUp,
+                        false => Followed::Nothing,
+                    }
+                }
+                Some(Err(error)) if passes(&error) => Followed::Nothing,
+                Some(Err(error)) => {
+                    return Err(
+                        self.failed(&self.consumer.context().detail().unwrap_or_else(|| words(&error)))
+                    );
+                }
+            };
+            if !each(event) {
+                return Ok(());
+            }
+        }
     }
 
     /// Waits until every transaction is over that had written to the topic when this was called, so that

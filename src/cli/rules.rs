@@ -1,0 +1,225 @@
+//! `rules`: what runs, and a switch for each rule that acts on every instance of the job.
+//!
+//! A turn of a switch is a record of the audit topic under the rule's id. Every instance follows that topic, so no
+//! deploy is needed, a restart reads it again, and who did it stands where everything else stands.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use comfy_table::{Table, presets};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use serde_json::{Value, json};
+
+use super::failure::{Exit, Failure};
+use super::job::open_rules;
+use super::service::{answer_order, kafka_settings, source_failure};
+use super::terminal::{self, Format};
+use crate::diagnostic::{render_all, suggest};
+use crate::event::{Clock, EventTime, SystemClock};
+use crate::rules::{RuleSet, Standings, Switch};
+use crate::settings::{Destination, Purpose, Settings};
+use crate::source::kafka::{ReadFrom, Side, SourceError, StoredRecord, TopicReader};
+
+/// List the rules of a job, and switch them on and off while it runs.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  tollgate rules ls                                    every rule, its version, and whether it is switched off
+  tollgate rules off card-testing --reason 'floods since the sale began'
+  tollgate rules on card-testing
+
+A rule that is off makes no alerts and decides nothing; its windows stay filled, so it is exact again at once when it
+is switched on. Running instances take a turn up within seconds; it holds over restarts until the other turn.")]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// List the rules.
+    Ls(List),
+    /// Switch a rule on again.
+    On(Turn),
+    /// Switch a rule off.
+    Off(Turn),
+}
+
+#[derive(Debug, clap::Args)]
+struct List {
+    /// The settings file of the job.
+    #[arg(long, value_name = "FILE", default_value = "tollgate.toml")]
+    config: PathBuf,
+    /// Shape of what is printed.
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+struct Turn {
+    /// The rule's id.
+    id: String,
+    /// The settings file of the job.
+    #[arg(long, value_name = "FILE", default_value = "tollgate.toml")]
+    config: PathBuf,
+    /// Why, for whoever reads the audit.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
+    /// Who; left out, the name of the user at this machine.
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    match &arguments.verb {
+        Verb::Ls(arguments) => list(arguments),
+        Verb::On(arguments) => turn(arguments, true),
+        Verb::Off(arguments) => turn(arguments, false),
+    }
+}
+
+fn load(config: &std::path::Path) -> Result<(Settings, RuleSet), Failure> {
+    let loaded = Settings::load(config, Purpose::Run).map_err(|findings| {
+        eprint!("{}", render_all(&findings, terminal::colour_of_errors()));
+        Failure::usage(format!("{} can't be used", config.display()))
+    })?;
+    let set = open_rules(&loaded.settings.job.rules, None, answer_order(&loaded.settings))?;
+    Ok((loaded.settings, set))
+}
+
+/// The audit topic of the settings.
+pub(super) fn audit_topic(settings: &Settings) -> Option<&str> {
+    match &settings.output.audit {
+        Some(Destination::Topic(topic)) => Some(topic),
+        _ => None,
+    }
+}
+
+fn turn(arguments: &Turn, on: bool) -> Result<Exit, Failure> {
+    let (settings, set) = load(&arguments.config)?;
+    let Some(topic) = audit_topic(&settings) else {
+        return Err(Failure::usage(format!(
+            "{} names no audit topic, through which instances hear of a switch: write audit = \"tollgate.audit\" under [output], and restart the job once",
+            arguments.config.display()
+        )));
+    };
+    let ids = || set.running().chain(&set.resting).map(|rule| rule.header.id.as_str());
+    if !ids().any(|id| id == arguments.id) {
+        let near = suggest(&arguments.id, ids()).map(|near| format!("; did you mean {near}?"));
+        return Err(Failure::usage(format!(
+            "no rule of {} has the id {}{}",
+            settings.job.rules.display(),
+            arguments.id,
+            near.unwrap_or_else(|| ": `tollgate rules ls` lists them".to_owned())
+        )));
+    }
+    let by = arguments.by.clone().unwrap_or_else(|| {
+        let name = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
+        name("USER").or_else(|| name("LOGNAME")).unwrap_or_else(|| "unknown".to_owned())
+    });
+    let clock = SystemClock::start();
+    let event = json!({
+        "schema": "tollgate.audit/1",
+        "what": if on { "rule_on" } else { "rule_off" },
+        "at": EventTime(clock.now_micros()).to_string(),
+        "rule": arguments.id,
+        "by": by,
+        "reason": arguments.reason,
+    });
+    send(&settings, topic, &arguments.id, &event.to_string())?;
+    eprintln!(
+        "{} is switched {}: running instances take it up within seconds",
+        arguments.id,
+        if on { "on" } else { "off" }
+    );
+    Ok(Exit::Fine)
+}
+
+/// Writes one record and waits until the brokers have it.
+fn send(settings: &Settings, topic: &str, key: &str, value: &str) -> Result<(), Failure> {
+    const WAIT: Duration = Duration::from_secs(30);
+    // Without this a topic that is not there would be made, with one copy, or waited for in silence.
+    let kafka = kafka_settings(settings);
+    TopicReader::open(&kafka, &settings.job.name, topic).map_err(|error| source_failure(&error))?;
+    let mut config = kafka
+        .client_config(Side::Producer, &settings.job.name, &[])
+        .map_err(|error| source_failure(&error))?;
+    config.remove("delivery.timeout.ms");
+    config.set("message.timeout.ms", "30000");
+    let producer: BaseProducer = config.create().map_err(Failure::outside)?;
+    producer
+        .send(BaseRecord::<str, str>::to(topic).key(key).payload(value))
+        .map_err(|(error, _)| Failure::outside(error))?;
+    producer
+        .flush(WAIT)
+        .map_err(|error| Failure::outside(format!("{topic} did not take the switch within 30 s: {error}")))
+}
+
+/// The turn of a switch that a record of the audit topic is; none for any other event.
+pub(super) fn turn_of(record: &StoredRecord) -> Option<Switch> {
+    let event: Value = serde_json::from_slice(record.payload.as_deref()?).ok()?;
+    let on = match event["what"].as_str()? {
+        "rule_on" => true,
+        "rule_off" => false,
+        _ => return None,
+    };
+    let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+    Some(Switch { rule: text("rule"), on, by: text("by"), reason: text("reason"), at: text("at") })
+}
+
+fn standings(settings: &Settings) -> Result<Standings, Failure> {
+    let mut standings = Standings::default();
+    if let Some(topic) = audit_topic(settings) {
+        let reader = TopicReader::open(&kafka_settings(settings), &settings.job.name, topic);
+        let reader = reader.map_err(|error| source_failure(&error))?;
+        let read = reader.read(ReadFrom::Beginning, |record| {
+            if let Some(turn) = turn_of(&record) {
+                standings.turn(turn);
+            }
+            Ok::<(), SourceError>(())
+        });
+        read.map_err(|error| source_failure(&error))?;
+    }
+    Ok(standings)
+}
+
+fn list(arguments: &List) -> Result<Exit, Failure> {
+    use std::io::Write;
+    let (settings, set) = load(&arguments.config)?;
+    let standings = standings(&settings)?;
+    let mut rules: Vec<_> = set.running().chain(&set.resting).collect();
+    rules.sort_by(|a, b| a.header.id.cmp(&b.header.id));
+    let mut out = std::io::stdout().lock();
+    if arguments.format == Format::Json {
+        let rule = |rule: &&crate::rules::Rule| {
+            json!({"id": rule.header.id, "version": rule.version, "status": rule.header.status, "title": rule.header.title,
+                "owner": rule.header.owner, "switched_off": standings.off(&rule.header.id)})
+        };
+        let document = json!({"ruleset": set.version, "rules": rules.iter().map(rule).collect::<Vec<_>>()});
+        return writeln!(out, "{document:#}").map(|()| Exit::Fine).map_err(Failure::outside);
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(["rule", "version", "status", "switch", "owner", "title"]);
+    for rule in rules {
+        let header = &rule.header;
+        let switch = standings.off(&header.id).map_or_else(
+            || "on".to_owned(),
+            |off| match off.reason.is_empty() {
+                true => format!("OFF since {} by {}", off.at, off.by),
+                false => format!("OFF since {} by {}: {}", off.at, off.by, off.reason),
+            },
+        );
+        table.add_row([
+            &header.id,
+            &rule.version,
+            header.status.name(),
+            &switch,
+            &header.owner,
+            &header.title,
+        ]);
+    }
+    writeln!(out, "{table}").map_err(Failure::outside)?;
+    if set.has_errors() {
+        eprintln!("some rules are broken and not listed: see `tollgate check`");
+    }
+    Ok(Exit::Fine)
+}

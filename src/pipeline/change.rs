@@ -1,0 +1,178 @@
+//! What may change while the job runs: the rules, and who switched which of them off.
+//!
+//! Whoever makes a change prepares it aside and sends it; the loop takes it up between two batches. A changed rule
+//! set whose windows are all there goes on with them at once. Where a window is new, everything under way is
+//! delivered and committed, and windows are filled as after a restart, from the history and the topic, with
+//! nothing answered meanwhile; the partitions stay.
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::incarnation::Incarnation;
+use super::job::{JobError, JobEvent};
+use super::parts::Parts;
+use super::recover;
+use crate::checkpoint::PartitionCommit;
+use crate::event::{Coordinates, EventTime, Offset, Partition};
+use crate::rules::{Standings, Switch};
+use crate::sink::{Destination, OutMessage, Outgoing};
+use crate::source::kafka::Assigned;
+
+/// A change, prepared.
+pub enum Change {
+    /// Another rule set is in force from here on: [`Job::parts`](super::Job::parts) makes its parts, and these are the
+    /// first.
+    Rules {
+        /// Parts without state.
+        parts: Box<Parts>,
+        /// What is different, for the audit.
+        about: Value,
+    },
+    /// The rules folder changed and can't be used; the rules in force stay.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// Rules were switched on or off.
+    Standings {
+        /// All of them as they are now.
+        standings: Standings,
+        /// The turn that was taken.
+        turn: Switch,
+    },
+}
+
+/// How a change went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changed {
+    /// The rule set of this version is in force.
+    Reloaded {
+        /// Its version.
+        version: String,
+        /// Whether windows had to be filled.
+        filled: bool,
+        /// How long no event was answered.
+        pause: Duration,
+    },
+    /// The rules in force stay.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// A rule was switched.
+    Switched(Switch),
+}
+
+impl Incarnation<'_> {
+    /// Takes up the changes that were sent since.
+    pub(super) fn take_changes(
+        &mut self,
+        stop: &AtomicBool,
+        watch: &mut impl FnMut(JobEvent<'_>),
+    ) -> Result<(), JobError> {
+        while let Some(change) = self.job.changes.as_ref().and_then(|changes| changes.try_recv().ok()) {
+            match change {
+                Change::Rules { parts, about } => self.reload(*parts, about, stop, watch)?,
+                Change::Refused { reason } => {
+                    self.audit("reload_refused", json!({"reason": reason}))?;
+                    self.observe_reload("refused");
+                    watch(JobEvent::Changed(&Changed::Refused { reason }));
+                }
+                Change::Standings { standings, turn } => {
+                    self.parts.set_standings(standings);
+                    watch(JobEvent::Changed(&Changed::Switched(turn)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn reload(
+        &mut self,
+        parts: Parts,
+        about: Value,
+        stop: &AtomicBool,
+        watch: &mut impl FnMut(JobEvent<'_>),
+    ) -> Result<(), JobError> {
+        let began = self.job.clock.elapsed();
+        let from = self.parts.ruleset.clone();
+        let before = std::mem::replace(&mut self.parts, parts);
+        let mut filled = false;
+        if let Err(before) = self.parts.take_over(before) {
+            // Until the last answer of the old rules is delivered they are in force.
+            self.parts = *before;
+            filled = true;
+            self.refill(stop, watch)?;
+        }
+        let pause = self.job.clock.elapsed().saturating_sub(began);
+        let version = self.parts.ruleset.clone();
+        self.observe_reload("done");
+        self.observe_rule_set();
+        let what = json!({
+            "from": from, "to": version, "rules": about, "windows_filled": filled, "pause_ms": pause.as_millis() as u64,
+        });
+        self.audit("reloaded", what)?;
+        watch(JobEvent::Changed(&Changed::Reloaded { version, filled, pause }));
+        Ok(())
+    }
+
+    /// Delivers and commits everything, then fills the windows of the new rules up to there.
+    fn refill(&mut self, stop: &AtomicBool, watch: &mut impl FnMut(JobEvent<'_>)) -> Result<(), JobError> {
+        self.drain()?;
+        let commits = self.commits();
+        let Some(assigned) = self.assigned.take() else {
+            self.parts = (self.job.parts)()?;
+            return Ok(());
+        };
+        let assigned = as_committed(assigned, &commits);
+        recover::recover(self, &assigned, stop, watch)?;
+        self.assigned = Some(assigned);
+        self.expect_all();
+        Ok(())
+    }
+
+    /// Publishes what happened, as a step of its own, where the job keeps an audit.
+    pub(super) fn audit(&mut self, what: &str, more: Value) -> Result<(), JobError> {
+        if !self.job.policy.audit {
+            return Ok(());
+        }
+        let offsets: serde_json::Map<String, Value> =
+            self.offsets.iter().map(|(partition, next)| (partition.to_string(), json!(next.0))).collect();
+        let mut event = json!({
+            "schema": "tollgate.audit/1",
+            "what": what,
+            "at": EventTime(self.job.clock.now_micros()).to_string(),
+            "instance": self.job.policy.instance,
+            "offsets": offsets,
+        });
+        if let (Value::Object(event), Value::Object(more)) = (&mut event, more) {
+            event.extend(more);
+        }
+        let nowhere = Partition { topic: "(the job itself)".into(), partition: 0 };
+        let message = OutMessage {
+            destination: Destination::Audit,
+            key: None,
+            value: Some(event.to_string().into_bytes()),
+            headers: Vec::new(),
+            coordinates: Coordinates { partition: nowhere, offset: Offset(0) },
+        };
+        let step = self.next_step();
+        self.sink.publish(Outgoing { step, messages: vec![message] })?;
+        self.offsets.touch();
+        Ok(())
+    }
+}
+
+/// The assignment as the group would report it now.
+fn as_committed(mut assigned: Assigned, commits: &[PartitionCommit]) -> Assigned {
+    for assignment in &mut assigned.partitions {
+        if let Some(commit) = commits.iter().find(|commit| commit.partition == assignment.partition) {
+            assignment.start = commit.offset;
+            assignment.high = assignment.high.max(commit.offset);
+            assignment.note = Some(commit.note.clone());
+        }
+    }
+    assigned
+}

@@ -1,0 +1,181 @@
+//! Rules that change while a job runs, and switches that are turned.
+
+use serde_json::json;
+
+use crate::job::{Bench, rule, signal, stop};
+
+const WINDOW: &str = "WINDOW w AS (PARTITION BY card_id ORDER BY event_time RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW)";
+
+/// A rule on the count of a card's payments within an hour.
+fn count(id: &str, least: u32) -> String {
+    let query = format!(
+        "SELECT tx_id, card_id, amount, count(*) OVER w AS n FROM payments {WINDOW} QUALIFY n >= {least}"
+    );
+    rule(id, "live", 10, "", &query)
+}
+
+/// A rule on the sum of them: another function, so another window state.
+fn sum(id: &str, least: u32) -> String {
+    let query = format!(
+        "SELECT tx_id, card_id, amount, sum(amount) OVER w AS spent FROM payments {WINDOW} QUALIFY spent >= {least}"
+    );
+    rule(id, "live", 10, "", &query)
+}
+
+/// Payments `range`, one a second over four cards.
+fn pay(bench: &Bench, range: std::ops::Range<usize>) {
+    for index in range {
+        let at = format!("2026-11-22T10:{:02}:{:02}Z", index / 60, index % 60);
+        bench.pay(&format!("t{index}"), &at, &format!("c{}", index % 4), "10.00");
+    }
+    bench.flush();
+}
+
+/// Ids of the events that a rule alerted about, and the values of one column.
+fn alerts(bench: &Bench, rule: &str, column: &str) -> Vec<(String, String)> {
+    let own = bench.lines("alerts.ndjson").into_iter().filter(|alert| alert["rule"]["id"] == json!(rule));
+    let text = |alert: serde_json::Value| {
+        let value = alert["values"][column].clone();
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        (alert["event_id"].as_str().unwrap_or_default().to_owned(), value)
+    };
+    let mut own: Vec<_> = own.map(text).collect();
+    own.sort_by_key(|(id, _)| id[1..].parse::<usize>().unwrap_or_default());
+    own
+}
+
+/// What a rule must alert about from a payment on: the payments of a card so far, times a factor.
+fn expected(
+    range: std::ops::Range<usize>,
+    least: usize,
+    show: impl Fn(usize) -> String,
+) -> Vec<(String, String)> {
+    let counted = range.map(|index| (index, index / 4 + 1)).filter(|(_, n)| *n >= least);
+    counted.map(|(index, n)| (format!("t{index}"), show(n))).collect()
+}
+
+#[test]
+fn a_threshold_that_changes_takes_its_window_along_and_no_other_rule_notices() {
+    let bench = Bench::new(&[("a.sql", count("a", 3)), ("b.sql", count("b", 5))], "");
+    pay(&bench, 0..40);
+    let job = bench.start();
+    bench.wait_until("40 decisions", || bench.lines("decisions.ndjson").len() >= 40);
+    bench.scratch.write("rules/a.sql", &count("a", 12));
+    bench.wait_until("the reload", || bench.log().contains("changed rules are in force"));
+    assert!(bench.log().contains("windows_filled=false"), "{}", bench.log());
+    pay(&bench, 40..80);
+    bench.wait_until("80 decisions", || bench.lines("decisions.ndjson").len() >= 80);
+    assert_eq!(stop(job), Some(0));
+    let show = |n: usize| n.to_string();
+    let mut a = expected(0..40, 3, show);
+    a.extend(expected(40..80, 12, show));
+    assert_eq!(alerts(&bench, "a", "n"), a);
+    assert_eq!(alerts(&bench, "b", "n"), expected(0..80, 5, show));
+    assert_eq!(bench.lines("decisions.ndjson").len(), 80, "nothing is lost and nothing twice");
+}
+
+#[test]
+fn a_new_window_is_filled_before_its_first_answer() {
+    let bench =
+        Bench::new(&[("a.sql", count("a", 3))], "[history]\nurl = \"history\"\nflush_interval = \"200ms\"\n");
+    pay(&bench, 0..40);
+    let job = bench.start();
+    bench.wait_until("40 decisions", || bench.lines("decisions.ndjson").len() >= 40);
+    bench.scratch.write("rules/s.sql", &sum("s", 20));
+    bench.wait_until("the reload", || bench.log().contains("changed rules are in force"));
+    assert!(bench.log().contains("windows_filled=true"), "{}", bench.log());
+    pay(&bench, 40..80);
+    bench.wait_until("80 decisions", || bench.lines("decisions.ndjson").len() >= 80);
+    assert_eq!(stop(job), Some(0));
+    assert_eq!(alerts(&bench, "a", "n"), expected(0..80, 3, |n| n.to_string()));
+    assert_eq!(alerts(&bench, "s", "spent"), expected(40..80, 2, |n| format!("{n}0.00")));
+    assert_eq!(bench.lines("decisions.ndjson").len(), 80, "nothing is lost and nothing twice");
+}
+
+#[test]
+fn broken_rules_and_another_contract_leave_those_in_force() {
+    let bench = Bench::new(&[("a.sql", count("a", 1))], "");
+    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
+    bench
+        .scratch
+        .write("tollgate.toml", &settings.replace("[http]", "audit = \"file:audit.ndjson\"\n[http]"));
+    let job = bench.start();
+    pay(&bench, 0..4);
+    bench.wait_until("4 alerts", || bench.lines("alerts.ndjson").len() >= 4);
+    bench.scratch.write("rules/a.sql", "SELECT nonsense");
+    bench.wait_until("a refusal", || bench.log().contains("the rules in force stay"));
+    bench.scratch.write("rules/a.sql", &count("a", 1));
+    bench.wait_until("a reload", || bench.log().contains("changed rules are in force"));
+    let schema = std::fs::read_to_string(bench.path("rules/schema.sql")).expect("the contract");
+    bench
+        .scratch
+        .write("rules/schema.sql", &schema.replace("amount DECIMAL", "city VARCHAR, amount DECIMAL"));
+    bench.wait_until("another refusal", || bench.log().contains("a new contract needs a restart"));
+    // SIGHUP asks for a look although nothing has changed since.
+    let looks = || bench.log().matches("the rules folder is read again").count();
+    let before = looks();
+    signal(&job, "-HUP");
+    bench.wait_until("a look", || looks() > before);
+    pay(&bench, 4..8);
+    bench.wait_until("8 alerts", || bench.lines("alerts.ndjson").len() >= 8);
+    assert_eq!(stop(job), Some(0));
+    let told: Vec<String> = bench
+        .lines("audit.ndjson")
+        .iter()
+        .filter_map(|event| event["what"].as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(
+        told,
+        ["started", "reload_refused", "reloaded", "reload_refused", "reload_refused", "stopped"]
+    );
+    assert_eq!(alerts(&bench, "a", "n"), expected(0..8, 1, |n| n.to_string()));
+}
+
+#[test]
+fn a_rule_that_is_switched_off_is_silent_on_all_instances_until_it_is_on_again() {
+    let bench = Bench::new(&[("a.sql", count("a", 1)), ("b.sql", count("b", 1))], "");
+    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
+    bench.scratch.write("tollgate.toml", &settings.replace("[http]", "audit = \"audit\"\n[http]"));
+    let switch = |line: &str| {
+        let printed = bench.scratch.shell(&format!("tollgate rules {line}"));
+        (printed.code, printed.text)
+    };
+    let unknown = switch("off aa");
+    assert_eq!(unknown.0, Some(2), "{}", unknown.1);
+    assert!(unknown.1.contains("did you mean a?"), "{}", unknown.1);
+    let job = bench.start();
+    pay(&bench, 0..8);
+    bench.wait_until("8 decisions", || bench.lines("decisions.ndjson").len() >= 8);
+    let turned = |count: usize| bench.log().matches("a rule was switched").count() == count;
+    assert_eq!(switch("off a").0, Some(0));
+    bench.wait_until("the turn", || turned(1));
+    pay(&bench, 8..16);
+    bench.wait_until("16 decisions", || bench.lines("decisions.ndjson").len() >= 16);
+    assert_eq!(switch("on a").0, Some(0));
+    bench.wait_until("the other turn", || turned(2));
+    pay(&bench, 16..24);
+    bench.wait_until("24 decisions", || bench.lines("decisions.ndjson").len() >= 24);
+    assert_eq!(switch("off a --by ann --reason 'it floods'").0, Some(0));
+    bench.wait_until("the third turn", || turned(3));
+    assert_eq!(stop(job), Some(0));
+    let show = |n: usize| n.to_string();
+    let mut a = expected(0..8, 1, show);
+    a.extend(expected(16..24, 1, show));
+    assert_eq!(alerts(&bench, "a", "n"), a, "its window was filled while it was off");
+    assert_eq!(alerts(&bench, "b", "n"), expected(0..24, 1, show));
+    // The turn holds over a restart.
+    let listed = switch("ls");
+    assert!(listed.1.contains("by ann: it floods"), "{}", listed.1);
+    let job = bench.start();
+    pay(&bench, 24..32);
+    bench.wait_until("32 decisions", || bench.lines("decisions.ndjson").len() >= 32);
+    assert_eq!(stop(job), Some(0));
+    assert_eq!(alerts(&bench, "a", "n").len(), 16);
+    assert_eq!(alerts(&bench, "b", "n").len(), 32);
+    let hits = |tx: usize| {
+        let decisions = bench.lines("decisions.ndjson");
+        let decision = decisions.iter().find(|decision| decision["event_id"] == json!(format!("t{tx}")));
+        decision.expect("a decision")["hits"].as_array().expect("hits").len()
+    };
+    assert_eq!([hits(7), hits(15), hits(23), hits(31)], [2, 1, 2, 1]);
+}
