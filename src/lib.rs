@@ -18,7 +18,8 @@
 //! 4. [`graph`]: every filter, expression and window of all rules, once, over the batch. A
 //!    [`window`] state takes key, argument and filter columns, and answers with one column a function.
 //!    What hits leaves as [`RuleHits`](graph::RuleHits).
-//! 5. [`alert`]: hits become finished messages with stable ids and reasons; `@dedup` holds some back.
+//! 5. [`alert`]: hits become finished messages with stable ids and reasons; `@dedup` holds some back, and what is past a
+//!    `@budget` is summarised.
 //! 6. [`sink`]: messages are delivered, in one transaction with the offsets of their input; or a
 //!    [`Receipt`](sink::Receipt), which only a sink can make, says up to which step all is durable, and only then
 //!    the pipeline commits the offsets of that step. What a commit says is [`checkpoint`]'s.
@@ -66,6 +67,11 @@
 //! silence, a hit whose alert is in the topic starts a period, and any other was held back. Nothing else knows
 //! for sure what a receiver has seen. Alerts are forgotten by the watermark, not by the row at hand: partitions
 //! may be read far apart.
+//!
+//! **`@budget` is rebuilt in the same way.** A hit that was not sent, and is in no period of `@dedup`, was past the budget.
+//! That can be told because such a hit starts no such period. What a summary says is a set, so the order in which its
+//! hits are judged again makes no difference, and every period that the watermark has passed is told of before the
+//! commit that holds this watermark. Periods tumble, so that each hit belongs to one.
 //!
 //! **Window state past its limit ends the job.** Forgetting events would give wrong answers in silence.
 //!
@@ -125,6 +131,7 @@
 //! | rows waiting for the watermark | 5,000,000 | [`CoreSettings`](pipeline::CoreSettings) | the oldest are answered early |
 //! | event ids for repeats | 20,000,000 a stream | `pipeline::repeats` | the oldest is forgotten |
 //! | values for `@dedup` | 1,000,000 | `alert::suppression` | the oldest is forgotten |
+//! | open periods of `@budget` | 100,000, with 10,000 entities and 10 examples each | `alert::budget` | hits leave as they are; entities are counted together |
 //! | messages to be delivered | 100,000 or 128 MiB | `source::kafka::properties` | `publish` waits |
 //! | alerts of one Parquet file | 100,000 | `sink::parquet` | the file is completed |
 //! | rows of a list | 5,000,000 | `sql::list` | the list is refused |

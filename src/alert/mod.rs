@@ -1,11 +1,14 @@
-//! Hits become alerts: stable ids, reasons, suppression.
+//! Hits become alerts: stable ids, reasons, suppression, budgets.
 //!
 //! Takes [`RuleHits`] with the batch they were found in; hands on an [`AlertBatch`] of finished messages.
-//! Keeps when each rule last alerted about each `@dedup` value. An alert's bytes depend on the event, its
+//! Keeps when each rule last alerted about each `@dedup` value, and what it sent and held back in the periods of
+//! its `@budget`. A hit past the budget starts no period of `@dedup`, for nobody has been told of it alone. An alert's bytes depend on the event, its
 //! coordinates and the rule alone, so the same input in the same order gives the same bytes.
 
+mod budget;
 mod json;
 mod reason;
+mod summary;
 mod suppression;
 
 use std::sync::Arc;
@@ -19,8 +22,10 @@ use crate::event::{Contract, Coordinates, EventTime, Offset};
 use crate::graph::{QueryHits, RuleHits};
 use crate::rules::{Rule, Status};
 
+use budget::{Budgets, FoldedHit};
 pub(crate) use json::key as text_value;
 pub use json::value as json_value;
+pub use summary::AlertSummary;
 pub(crate) use suppression::FORGOTTEN_AFTER;
 use suppression::Suppression;
 
@@ -43,6 +48,10 @@ pub struct AlertBatch {
     pub suppressed: u64,
     /// Their rules, one entry a hit.
     pub suppressed_rules: Vec<usize>,
+    /// Summaries of periods that ended, in the order in which they leave.
+    pub summaries: Vec<AlertSummary>,
+    /// Rules of the hits that `@budget` held back, one entry a hit.
+    pub over_budget_rules: Vec<usize>,
     /// Hits outside their rule's `@valid_from` to `@valid_until`.
     pub out_of_validity: u64,
 }
@@ -70,6 +79,24 @@ pub struct Alert {
     pub value: Vec<u8>,
 }
 
+/// What is known of the time of each row of a batch; none of it where a slice is empty.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RowTimes<'a> {
+    /// How long after its turn each row came, microseconds.
+    pub late: &'a [i64],
+    /// The watermark in force at each row, ascending, microseconds.
+    pub watermarks: &'a [i64],
+}
+
+/// When a hit is judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// The event's own time.
+    pub event_time: EventTime,
+    /// The watermark at its row.
+    pub watermark: EventTime,
+}
+
 /// What becomes of a hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -80,6 +107,8 @@ pub enum Verdict {
     },
     /// `@dedup` holds it back.
     Suppressed,
+    /// It is past the rule's `@budget`, and leaves in a summary.
+    OverBudget,
     /// It is outside `@valid_from` to `@valid_until`.
     OutOfValidity,
 }
@@ -91,13 +120,15 @@ pub struct AlertMaker {
     contract: Contract,
     rules: Arc<[Rule]>,
     suppression: Suppression,
+    budgets: Budgets,
     exact_since: Option<EventTime>,
 }
 
 impl AlertMaker {
     /// A maker for the rules of one graph, in the graph's order.
     pub fn new(settings: AlertSettings, contract: Contract, rules: Arc<[Rule]>) -> Self {
-        Self { settings, contract, rules, suppression: Suppression::default(), exact_since: None }
+        let (suppression, budgets) = (Suppression::default(), Budgets::default());
+        Self { settings, contract, rules, suppression, budgets, exact_since: None }
     }
 
     /// The rules whose hits it takes.
@@ -115,42 +146,89 @@ impl AlertMaker {
         self.suppression.passed(watermark);
     }
 
+    /// Closes the periods of `@budget` that end at the watermark or before, once all rows below it were judged;
+    /// hands on what was held back in them.
+    pub fn close(&mut self, watermark: EventTime) -> Vec<AlertSummary> {
+        let passed = self.budgets.close(watermark.0);
+        passed.iter().filter_map(|passed| self.summary(passed, u32::MAX)).collect()
+    }
+
+    fn summary(&self, passed: &budget::Passed, before_row: u32) -> Option<AlertSummary> {
+        let rule = self.rules.get(passed.rule)?;
+        let budget = rule.header.budget.as_ref()?;
+        summary::summary(rule, budget, &self.settings.cluster, passed, before_row)
+    }
+
     /// Takes hits that were judged before a restart: those whose alert was sent start their `@dedup` period
-    /// again, and the others are counted as held back.
+    /// again and are spent of the budget. Of the others, those within such a period were held back by it, and the
+    /// rest by the budget.
     pub fn remember(&mut self, batch: &DecodedBatch, hits: &RuleHits, sent: impl Fn(&str) -> bool) {
         let rules = Arc::clone(&self.rules);
-        for (index, hit, place) in in_order_of_rows(batch, hits, &[]) {
+        for (index, hit, place) in in_order_of_rows(batch, hits, RowTimes::default()) {
             let found = &hits.hits[index];
             let rule = &rules[found.query];
-            let Some(dedup) = &rule.header.dedup else { continue };
-            let row = place.row as usize;
-            let source = &batch.rows.partitions[batch.rows.partition[row] as usize];
-            let coordinates =
-                Coordinates { partition: source.partition.clone(), offset: Offset(batch.rows.offset[row]) };
-            let sent = sent(&self.alert_id(&coordinates, source.stream, rule, place.ordinal));
-            let at = EventTime(batch.rows.event_time[row]);
-            if rule.header.judges(at) {
+            let header = &rule.header;
+            let at = place.event_time();
+            if (header.dedup.is_none() && header.budget.is_none()) || !header.judges(at) {
+                continue;
+            }
+            let (coordinates, stream) = place.coordinates();
+            let sent = sent(&self.alert_id(&coordinates, stream, rule, place.ordinal));
+            if let Some(budget) = &header.budget {
+                if sent {
+                    self.budgets.sent(found.query, budget, at);
+                } else if !self.deduplicated(found, hit, at) {
+                    let folded = self.folded(rule, found, &place);
+                    self.budgets.fold(found.query, budget, folded);
+                    continue;
+                }
+            }
+            if let Some(dedup) = &header.dedup {
                 self.suppression.remember(found.query, dedup_key(rule, found, hit), at, dedup.period, sent);
             }
         }
     }
 
-    /// Alerts of one batch's hits; `late` is how long after its turn each row came, microseconds.
-    pub fn make(&mut self, batch: &DecodedBatch, hits: &RuleHits, late: &[i64]) -> AlertBatch {
+    /// Alerts of one batch's hits.
+    pub fn make(&mut self, batch: &DecodedBatch, hits: &RuleHits, times: RowTimes<'_>) -> AlertBatch {
         let mut made = AlertBatch::default();
-        for (index, _, place) in in_order_of_rows(batch, hits, late) {
+        for (index, _, place) in in_order_of_rows(batch, hits, times) {
+            self.close_within(times.watermarks, place.watermark, &mut made);
             self.alert(&hits.hits[index], &place, &mut made);
+        }
+        if let Some(watermark) = times.watermarks.last() {
+            self.close_within(times.watermarks, *watermark, &mut made);
         }
         made
     }
 
+    /// Closes periods that ended at a row of the batch; each is told of before the alerts of that row.
+    fn close_within(&mut self, watermarks: &[i64], watermark: i64, made: &mut AlertBatch) {
+        if self.budgets.next_end().is_none_or(|end| end.0 > watermark) {
+            return;
+        }
+        for passed in self.budgets.close(watermark) {
+            let row = watermarks.partition_point(|at| *at < passed.until.0);
+            made.summaries.extend(self.summary(&passed, u32::try_from(row).unwrap_or(u32::MAX)));
+        }
+    }
+
     fn alert(&mut self, found: &QueryHits, place: &Place<'_>, made: &mut AlertBatch) {
-        let event_time = EventTime(place.batch.rows.event_time[place.row as usize]);
-        match self.judge(found, place.hit, event_time) {
+        let moment = Moment { event_time: place.event_time(), watermark: EventTime(place.watermark) };
+        match self.judge(found, place.hit, moment) {
             Verdict::OutOfValidity => made.out_of_validity += 1,
             Verdict::Suppressed => {
                 made.suppressed += 1;
                 made.suppressed_rules.push(found.query);
+            }
+            Verdict::OverBudget => {
+                made.over_budget_rules.push(found.query);
+                let rules = Arc::clone(&self.rules);
+                let rule = &rules[found.query];
+                let folded = self.folded(rule, found, place);
+                if let Some(budget) = &rule.header.budget {
+                    self.budgets.fold(found.query, budget, folded);
+                }
             }
             Verdict::Alert { suppressed_before } => {
                 let rule = &self.rules[found.query];
@@ -160,32 +238,52 @@ impl AlertMaker {
     }
 
     /// Whether a hit alerts, without the cost of its message: hits must be judged in the order of their rows.
-    pub fn judge(&mut self, found: &QueryHits, hit: usize, event_time: EventTime) -> Verdict {
-        let rule = &self.rules[found.query];
-        if !rule.header.judges(event_time) {
+    pub fn judge(&mut self, found: &QueryHits, hit: usize, moment: Moment) -> Verdict {
+        let rules = Arc::clone(&self.rules);
+        let rule = &rules[found.query];
+        let at = moment.event_time;
+        if !rule.header.judges(at) {
             return Verdict::OutOfValidity;
+        }
+        if let Some(budget) = &rule.header.budget
+            && !self.deduplicated(found, hit, at)
+            && !self.budgets.admits(found.query, budget, at, moment.watermark.0)
+        {
+            return Verdict::OverBudget;
         }
         let Some(dedup) = &rule.header.dedup else { return Verdict::Alert { suppressed_before: 0 } };
         let key = dedup_key(rule, found, hit);
-        match self.suppression.admit(found.query, key, event_time, dedup.period) {
+        match self.suppression.admit(found.query, key, at, dedup.period) {
             Some(suppressed_before) => Verdict::Alert { suppressed_before },
             None => Verdict::Suppressed,
         }
     }
 
+    fn deduplicated(&self, found: &QueryHits, hit: usize, at: EventTime) -> bool {
+        let rule = &self.rules[found.query];
+        rule.header.dedup.as_ref().is_some_and(|dedup| {
+            self.suppression.holds(found.query, dedup_key(rule, found, hit), at, dedup.period)
+        })
+    }
+
+    fn folded(&self, rule: &Rule, found: &QueryHits, place: &Place<'_>) -> FoldedHit {
+        let (coordinates, stream) = place.coordinates();
+        let event_id = self.event_id(place, stream, &coordinates);
+        let entity = match rule.header.entity_column() {
+            Some(name) => json::key(column(rule, found, name), place.hit),
+            None => event_id.clone(),
+        };
+        let alert_id = self.alert_id(&coordinates, stream, rule, place.ordinal);
+        FoldedHit { alert_id, event_id, entity, event_time: place.event_time(), coordinates }
+    }
+
     fn finished(&self, rule: &Rule, found: &QueryHits, place: &Place<'_>, suppressed_before: u64) -> Alert {
         let header = &rule.header;
-        let rows = &place.batch.rows;
-        let row = place.row as usize;
-        let source = &rows.partitions[rows.partition[row] as usize];
-        let coordinates =
-            Coordinates { partition: source.partition.clone(), offset: Offset(rows.offset[row]) };
-        let event_time = EventTime(rows.event_time[row]);
-        let event_id = self.event_id(place, source.stream, &coordinates);
-        let entity_column =
-            header.entity.as_ref().or_else(|| header.dedup.as_ref().and_then(|dedup| dedup.columns.first()));
-        let (entity_type, entity) = match entity_column {
-            Some(name) => (name.as_str(), json::key(column(rule, found, name), place.hit)),
+        let (coordinates, stream) = place.coordinates();
+        let event_time = place.event_time();
+        let event_id = self.event_id(place, stream, &coordinates);
+        let (entity_type, entity) = match header.entity_column() {
+            Some(name) => (name, json::key(column(rule, found, name), place.hit)),
             None => ("event", event_id.clone()),
         };
         let values: Map<String, Value> = rule
@@ -195,7 +293,7 @@ impl AlertMaker {
             .map(|(name, values)| (name.clone(), json::value(values, place.hit)))
             .collect();
         let reason = reason::sentence(&header.reason, |name| column(rule, found, name), place.hit);
-        let alert_id = self.alert_id(&coordinates, source.stream, rule, place.ordinal);
+        let alert_id = self.alert_id(&coordinates, stream, rule, place.ordinal);
         let value = json!({
             "schema": "tollgate.alert/1",
             "alert_id": alert_id,
@@ -276,13 +374,27 @@ struct Place<'a> {
     /// How many hits of the same rule on the same row came before.
     ordinal: usize,
     late: i64,
+    watermark: i64,
+}
+
+impl Place<'_> {
+    fn event_time(&self) -> EventTime {
+        EventTime(self.batch.rows.event_time[self.row as usize])
+    }
+
+    /// Where the event stands, and its stream.
+    fn coordinates(&self) -> (Coordinates, usize) {
+        let (rows, row) = (&self.batch.rows, self.row as usize);
+        let source = &rows.partitions[rows.partition[row] as usize];
+        (Coordinates { partition: source.partition.clone(), offset: Offset(rows.offset[row]) }, source.stream)
+    }
 }
 
 /// Hits in the order of their rows, then of their rules: index of the query's hits, of the hit, and its place.
 fn in_order_of_rows<'a>(
     batch: &'a DecodedBatch,
     hits: &RuleHits,
-    late: &[i64],
+    times: RowTimes<'_>,
 ) -> Vec<(usize, usize, Place<'a>)> {
     let mut order: Vec<(u32, usize, usize)> = Vec::new();
     for (index, found) in hits.hits.iter().enumerate() {
@@ -294,8 +406,9 @@ fn in_order_of_rows<'a>(
     let place = |(row, index, hit): (u32, usize, usize)| {
         ordinal = if previous == Some((row, index)) { ordinal + 1 } else { 0 };
         previous = Some((row, index));
-        let late = late.get(row as usize).copied().unwrap_or(0);
-        (index, hit, Place { batch, row, hit, ordinal, late })
+        let late = times.late.get(row as usize).copied().unwrap_or(0);
+        let watermark = times.watermarks.get(row as usize).copied().unwrap_or(i64::MIN);
+        (index, hit, Place { batch, row, hit, ordinal, late, watermark })
     };
     order.into_iter().map(place).collect()
 }

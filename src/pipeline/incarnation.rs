@@ -13,16 +13,15 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 
 use super::job::{Job, JobError, JobEvent, Parts};
-use super::messages::{MessageContext, messages};
+use super::messages::{MessageContext, messages, summary_messages};
 use super::observe::Seen;
 use super::recover;
 use super::refusal::Refusal;
 use super::{Core, StepOutcome};
 use crate::checkpoint::{Note, Offsets, PartitionCommit, Position, Standing};
-use crate::event::{EventTime, Offset, Partition, crash_point};
+use crate::event::{Offset, Partition, crash_point};
 use crate::history::Writer;
 use crate::metrics::Phase;
-use crate::rules::Emit;
 use crate::sink::{Outgoing, Sink, SinkError, TransactionSink, probe};
 use crate::source::kafka::{Assigned, KafkaEvent, KafkaSource, SourceError};
 use crate::source::{Fetched, Partitions, RawBatch};
@@ -235,14 +234,15 @@ impl<'a> Incarnation<'a> {
         let context = MessageContext { policy, ingested_at, clock: self.job.clock };
         for answered in &outcome.answered {
             let maker = self.parts.maker(answered.emit);
-            let made = maker.make(&answered.batch, &answered.hits, &answered.late);
+            let made = maker.make(&answered.batch, &answered.hits, answered.times());
             self.seen.answered(answered, &made);
             timestamps
                 .extend(made.alerts.iter().map(|alert| answered.batch.rows.timestamp[alert.row as usize]));
-            outgoing.extend(messages(&made.alerts, &answered.batch, &context));
+            outgoing.extend(messages(&made, &answered.batch, &context));
             alerts.extend(made.alerts);
         }
         self.parts.judged();
+        outgoing.extend(summary_messages(&self.parts.summaries(), &context));
         let set_aside = outcome.dead_letters.iter();
         outgoing.extend(
             set_aside.map(|dead_letter| crate::sink::dead_letter_message(dead_letter, policy.masking)),
@@ -480,21 +480,4 @@ fn close_transaction(
 ) -> Result<(), JobError> {
     let group = source.group_metadata()?;
     Ok(transactions.commit(commits, group)?)
-}
-
-impl Parts {
-    /// Lets suppression forget what lies behind the watermark, once the rows up to there have been judged.
-    pub(super) fn judged(&mut self) {
-        let watermark = EventTime(self.core.watermarks().current());
-        self.on_arrival.passed(watermark);
-        self.in_order.passed(watermark);
-    }
-
-    /// The maker of alerts for an order of answers.
-    pub(super) fn maker(&mut self, emit: Emit) -> &mut crate::alert::AlertMaker {
-        match emit {
-            Emit::OnArrival => &mut self.on_arrival,
-            Emit::InOrder => &mut self.in_order,
-        }
-    }
 }

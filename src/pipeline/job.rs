@@ -13,10 +13,11 @@ use std::time::Duration;
 use super::incarnation::Incarnation;
 use super::refusal::{RecoveryPolicy, Refusal};
 use super::{Core, Observers, Progress};
-use crate::alert::{Alert, AlertMaker};
-use crate::event::{Clock, Contract, Partition, Span};
+use crate::alert::{Alert, AlertMaker, AlertSummary};
+use crate::event::{Clock, Contract, EventTime, Partition, Span};
 use crate::graph::EngineError;
 use crate::history::{History, HistoryError, WriterSettings};
+use crate::rules::Emit;
 use crate::sink::{Masking, Sink, SinkError};
 use crate::source::kafka::{ConsumerSettings, SourceError};
 
@@ -129,6 +130,32 @@ pub struct Parts {
     pub contract: Contract,
     /// For each stream, the columns that rules read.
     pub used: Vec<Vec<bool>>,
+}
+
+impl Parts {
+    /// Lets suppression forget what lies behind the watermark, once the rows up to there have been judged.
+    pub(super) fn judged(&mut self) {
+        let watermark = EventTime(self.core.watermarks().current());
+        self.on_arrival.passed(watermark);
+        self.in_order.passed(watermark);
+    }
+
+    /// What `@budget` held back in periods that have ended. After each step, and so before each commit, all of it is
+    /// told: a restart from the commit knows that nothing from before its watermark is left.
+    pub(super) fn summaries(&mut self) -> Vec<AlertSummary> {
+        let watermark = EventTime(self.core.watermarks().current());
+        let mut summaries = self.on_arrival.close(watermark);
+        summaries.extend(self.in_order.close(watermark));
+        summaries
+    }
+
+    /// The maker of alerts for an order of answers.
+    pub(super) fn maker(&mut self, emit: Emit) -> &mut AlertMaker {
+        match emit {
+            Emit::OnArrival => &mut self.on_arrival,
+            Emit::InOrder => &mut self.in_order,
+        }
+    }
 }
 
 /// A history and how the job writes it.

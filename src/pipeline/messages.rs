@@ -1,7 +1,7 @@
-//! Alerts as messages: key, value, and the headers that differ from run to run.
+//! Alerts and summaries as messages: key, value, and the headers that differ from run to run.
 
 use super::job::JobPolicy;
-use crate::alert::Alert;
+use crate::alert::{Alert, AlertBatch, AlertSummary};
 use crate::decode::DecodedBatch;
 use crate::event::{Clock, EventTime};
 use crate::rules::Status;
@@ -15,40 +15,75 @@ pub(super) struct MessageContext<'a> {
     pub clock: &'a dyn Clock,
 }
 
-/// One message an alert.
+/// One message an alert; a summary stands before the alerts of the row at which its period ended.
 pub(super) fn messages(
-    alerts: &[Alert],
+    made: &AlertBatch,
     batch: &DecodedBatch,
     context: &MessageContext<'_>,
 ) -> Vec<OutMessage> {
-    if alerts.is_empty() {
+    if made.alerts.is_empty() && made.summaries.is_empty() {
         return Vec::new();
     }
+    let mut messages = Vec::with_capacity(made.alerts.len() + made.summaries.len());
+    let headers = headers(context);
+    let mut summaries = made.summaries.iter().peekable();
+    for alert in &made.alerts {
+        while let Some(summary) = summaries.next_if(|summary| summary.before_row <= alert.row) {
+            messages.push(summary_message(summary, headers.clone()));
+        }
+        messages.push(alert_message(alert, batch, headers.clone()));
+    }
+    messages.extend(summaries.map(|summary| summary_message(summary, headers.clone())));
+    messages
+}
+
+/// One message a summary.
+pub(super) fn summary_messages(summaries: &[AlertSummary], context: &MessageContext<'_>) -> Vec<OutMessage> {
+    if summaries.is_empty() {
+        return Vec::new();
+    }
+    let headers = headers(context);
+    summaries.iter().map(|summary| summary_message(summary, headers.clone())).collect()
+}
+
+type Headers = Vec<(&'static str, Vec<u8>)>;
+
+fn headers(context: &MessageContext<'_>) -> Headers {
     let ingested_at = EventTime(context.ingested_at).to_string();
     let decided_at = EventTime(context.clock.now_micros()).to_string();
-    let message = |alert: &Alert| {
-        let mut headers = vec![
-            ("tollgate-ingested-at", ingested_at.clone().into_bytes()),
-            ("tollgate-decided-at", decided_at.clone().into_bytes()),
-            ("tollgate-emitted-at", decided_at.clone().into_bytes()),
-            ("tollgate-ruleset", context.policy.ruleset.clone().into_bytes()),
-            ("tollgate-instance", context.policy.instance.clone().into_bytes()),
-        ];
-        let traceparents = &batch.rows.traceparents;
-        if let Ok(index) = traceparents.binary_search_by_key(&alert.row, |(row, _)| *row) {
-            headers.push(("traceparent", traceparents[index].1.clone().into_bytes()));
-        }
-        OutMessage {
-            destination: if alert.status == Status::Shadow {
-                Destination::Shadow
-            } else {
-                Destination::Alerts
-            },
-            key: Some(alert.entity.clone().into_bytes()),
-            value: Some(alert.value.clone()),
-            headers,
-            coordinates: alert.coordinates.clone(),
-        }
-    };
-    alerts.iter().map(message).collect()
+    vec![
+        ("tollgate-ingested-at", ingested_at.into_bytes()),
+        ("tollgate-decided-at", decided_at.clone().into_bytes()),
+        ("tollgate-emitted-at", decided_at.into_bytes()),
+        ("tollgate-ruleset", context.policy.ruleset.clone().into_bytes()),
+        ("tollgate-instance", context.policy.instance.clone().into_bytes()),
+    ]
+}
+
+fn alert_message(alert: &Alert, batch: &DecodedBatch, mut headers: Headers) -> OutMessage {
+    let traceparents = &batch.rows.traceparents;
+    if let Ok(index) = traceparents.binary_search_by_key(&alert.row, |(row, _)| *row) {
+        headers.push(("traceparent", traceparents[index].1.clone().into_bytes()));
+    }
+    OutMessage {
+        destination: destination(alert.status),
+        key: Some(alert.entity.clone().into_bytes()),
+        value: Some(alert.value.clone()),
+        headers,
+        coordinates: alert.coordinates.clone(),
+    }
+}
+
+fn summary_message(summary: &AlertSummary, headers: Headers) -> OutMessage {
+    OutMessage {
+        destination: destination(summary.status),
+        key: Some(summary.key.clone().into_bytes()),
+        value: Some(summary.value.clone()),
+        headers,
+        coordinates: summary.coordinates.clone(),
+    }
+}
+
+fn destination(status: Status) -> Destination {
+    if status == Status::Shadow { Destination::Shadow } else { Destination::Alerts }
 }

@@ -7,11 +7,13 @@
 
 mod folder;
 mod header;
+mod limit;
 mod reason;
 mod version;
 
 pub use folder::{FolderError, RuleFiles};
-pub use header::{Action, Dedup, Emit, Header, RuleSeverity, Status};
+pub use header::{Action, Emit, Header, RuleSeverity, Status};
+pub use limit::{Budget, Dedup};
 pub use reason::{Reason, ReasonPart};
 
 use std::sync::Arc;
