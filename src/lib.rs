@@ -18,7 +18,9 @@
 //! 4. [`graph`]: every filter, expression and window of all rules, once, over the batch. A
 //!    [`window`] state takes key, argument and filter columns, and answers with one column a function.
 //!    What hits leaves as [`RuleHits`](graph::RuleHits).
-//! 5. [`alert`]: hits become finished messages with stable ids and reasons; `@dedup` holds some back.
+//! 5. [`alert`]: hits become finished messages with stable ids and reasons; `@dedup` holds some back, and what is past a
+//!    `@budget` is summarised.
+//!    Where the settings ask for it, [`decision`] makes one answer an event of them.
 //! 6. [`sink`]: messages are delivered, in one transaction with the offsets of their input; or a
 //!    [`Receipt`](sink::Receipt), which only a sink can make, says up to which step all is durable, and only then
 //!    the pipeline commits the offsets of that step. What a commit says is [`checkpoint`]'s.
@@ -67,6 +69,22 @@
 //! for sure what a receiver has seen. Alerts are forgotten by the watermark, not by the row at hand: partitions
 //! may be read far apart.
 //!
+//! **`@budget` is rebuilt in the same way.** A hit that was not sent, and is in no period of `@dedup`, was past the budget.
+//! That can be told because such a hit starts no such period. What a summary says is a set, so the order in which its
+//! hits are judged again makes no difference, and every period that the watermark has passed is told of before the
+//! commit that holds this watermark. Periods tumble, so that each hit belongs to one.
+//!
+//! **A changed rule set goes on with the windows of the one before.** A window state is named by what it is made of, down
+//! to the streams, so states of two graphs are found equal without a search. Where each state of the new graph is there,
+//! states change hands between two batches. Where one is new, the job commits and fills its windows as after a
+//! restart: one way to fill windows, and no second one beside the live rows.
+//!
+//! **A switch is a record, not a call.** Instances follow the audit topic, so a rule that is switched off is off on all of
+//! them and after a restart, and who did it is told where everything else is.
+//!
+//! **A rule's test runs every way at once.** Batches, restarts and shards must not matter, so a case that passes in one
+//! batch and fails otherwise is told as a defect of the engine, not of the rule.
+//!
 //! **Window state past its limit ends the job.** Forgetting events would give wrong answers in silence.
 //!
 //! **The watermark decides what a late row sees, not what happens to be in memory.** A frame of length L sees
@@ -107,6 +125,9 @@
 //! | no receipt before all of its steps are acknowledged; a restart goes on from the commit | `tests/kafka_embedded.rs` |
 //! | the same seed generates the same bytes | `generate::tests` |
 //! | what the README shows is what happens | `tests/readme.rs` |
+//! | a rule that changes leaves the answers of the others as they are; a new window is exact at once | `tests/reload.rs` |
+//! | a decision is what its hits come to | `tests/decisions.rs` |
+//! | shipped rules fire, stay silent and end their windows as their cases say | `tests/rule_tests.rs` |
 //! | settings, image and Compose file name the same topics, brokers and ports | `tests/deployment.rs` |
 //!
 //! # Limits of queues and stores
@@ -123,8 +144,11 @@
 //! | transactions under way | 3 | [`PRODUCERS`](sink::PRODUCERS) | the open one takes more steps |
 //! | rows waiting for the history | 4,000,000 or 256 MiB | [`WriterSettings`](history::WriterSettings) | `append` waits; where the store fails, rows are let go and counted |
 //! | rows waiting for the watermark | 5,000,000 | [`CoreSettings`](pipeline::CoreSettings) | the oldest are answered early |
+//! | changes of rules and switches | 16 | `cli::run` | who prepared them waits |
+//! | repetitions of one event in a test | 10,000 | `rule_test::read` | the test is refused |
 //! | event ids for repeats | 20,000,000 a stream | `pipeline::repeats` | the oldest is forgotten |
 //! | values for `@dedup` | 1,000,000 | `alert::suppression` | the oldest is forgotten |
+//! | open periods of `@budget` | 100,000, with 10,000 entities and 10 examples each | `alert::budget` | hits leave as they are; entities are counted together |
 //! | messages to be delivered | 100,000 or 128 MiB | `source::kafka::properties` | `publish` waits |
 //! | alerts of one Parquet file | 100,000 | `sink::parquet` | the file is completed |
 //! | rows of a list | 5,000,000 | `sql::list` | the list is refused |

@@ -1,6 +1,7 @@
 //! Decisions of a job, compared with what a plain computation over the same payments says.
 
 use serde_json::{Value, json};
+use tollgate::event::{Clock, EventTime, SystemClock};
 
 use crate::job::{Bench, rule, stop};
 
@@ -118,7 +119,7 @@ fn only_what_was_touched_is_decided_where_the_settings_say_so_and_an_old_event_i
     let bench = Bench::new(&rules, "");
     let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
     bench.scratch.write("tollgate.toml", &settings.replace("[http]", "decide = \"touched\"\n[http]"));
-    let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let now = EventTime(SystemClock::start().now_micros()).to_string();
     bench.pay("old", "2026-01-01T10:00:00Z", "c1", "200.00");
     bench.pay("small", &now, "c1", "20.00");
     bench.pay("new", &now, "c1", "200.00");

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
+use tollgate::event::{Clock, SystemClock};
 use tollgate::source::embedded::EmbeddedBroker;
 
 use crate::scratch::Scratch;
@@ -102,9 +103,9 @@ impl Bench {
 
     /// Waits until something holds.
     pub(crate) fn wait_until(&self, what: &str, holds: impl Fn() -> bool) {
-        let until = Instant::now() + WAIT;
+        let clock = SystemClock::start();
         while !holds() {
-            assert!(Instant::now() < until, "{what}: {}", self.log());
+            assert!(clock.elapsed() < WAIT, "{what}: {}", self.log());
             std::thread::sleep(Duration::from_millis(50));
         }
     }

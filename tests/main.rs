@@ -6,6 +6,7 @@ mod architecture;
 mod backtest;
 mod bad_input;
 mod broker;
+mod budgets;
 mod check_online_real;
 mod dead_letters_real;
 mod decisions;

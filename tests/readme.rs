@@ -127,7 +127,7 @@ fn alerts(rules: &std::path::Path, events: &str) -> Vec<serde_json::Value> {
     let mut maker = AlertMaker::new(alerts, contract, Arc::from(set.on_arrival.rules));
     let outcome = core.step(records(events)).expect("the batch is answered");
     let made =
-        outcome.answered.iter().flat_map(|step| maker.make(&step.batch, &step.hits, &step.late).alerts);
+        outcome.answered.iter().flat_map(|step| maker.make(&step.batch, &step.hits, step.times()).alerts);
     made.map(|alert| serde_json::from_slice(&alert.value).expect("an alert is JSON")).collect()
 }
 

@@ -3,9 +3,10 @@
 //! Needs a broker of `tests/kafka/up` in `TOLLGATE_TEST_KAFKA`; each test is skipped without it.
 
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::message::Message;
+use tollgate::event::{Clock, SystemClock};
 
 use crate::broker::Broker;
 use crate::scratch::Scratch;
@@ -67,9 +68,9 @@ fn produce(broker: &Broker, topic: &str, ids: std::ops::Range<usize>) {
 }
 
 fn wait_for_alerts(broker: &Broker, alerts: &str, count: usize) {
-    let until = Instant::now() + WAIT;
+    let clock = SystemClock::start();
     while broker.messages(alerts).len() < count {
-        assert!(Instant::now() < until, "{count} alerts did not come");
+        assert!(clock.elapsed() < WAIT, "{count} alerts did not come");
         std::thread::sleep(Duration::from_millis(100));
     }
 }

@@ -1,11 +1,15 @@
-//! Hits become alerts: stable ids, reasons, suppression.
+//! Hits become alerts: stable ids, reasons, suppression, budgets.
 //!
 //! Takes [`RuleHits`] with the batch they were found in; hands on an [`AlertBatch`] of finished messages.
-//! Keeps when each rule last alerted about each `@dedup` value. An alert's bytes depend on the event, its
+//! Keeps when each rule last alerted about each `@dedup` value, and what it sent and held back in the periods of
+//! its `@budget`. A hit past the budget starts no period of `@dedup`, for nobody has been told of it alone. An alert's bytes depend on the event, its
 //! coordinates and the rule alone, so the same input in the same order gives the same bytes.
 
+mod budget;
 mod json;
+mod place;
 mod reason;
+mod summary;
 mod suppression;
 
 use std::sync::Arc;
@@ -15,12 +19,16 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::decode::DecodedBatch;
-use crate::event::{Contract, Coordinates, EventTime, Offset};
+use crate::event::{Contract, Coordinates, EventTime};
 use crate::graph::{QueryHits, RuleHits};
 use crate::rules::{Action, Rule, Standings, Status};
 
+use budget::{Budgets, FoldedHit};
 pub(crate) use json::key as text_value;
 pub use json::value as json_value;
+pub(crate) use place::source_of;
+use place::{Place, in_order_of_rows};
+pub use summary::AlertSummary;
 pub(crate) use suppression::FORGOTTEN_AFTER;
 use suppression::Suppression;
 
@@ -32,7 +40,7 @@ pub struct AlertSettings {
     /// For each stream of the contract, the number that the settings raise when a topic is made anew under
     /// its old name; 0 where there is none.
     pub generations: Vec<u32>,
-    /// Whether hits that `@dedup` holds back are told in full: decisions count them.
+    /// Whether hits that `@dedup` or `@budget` hold back are told in full: decisions count them.
     pub tell_held_back: bool,
 }
 
@@ -47,13 +55,17 @@ pub struct AlertBatch {
     pub suppressed_rules: Vec<usize>,
     /// Those hits in full, where the settings ask for it.
     pub held_back: Vec<HeldBack>,
+    /// Summaries of periods that ended, in the order in which they leave.
+    pub summaries: Vec<AlertSummary>,
+    /// Rules of the hits that `@budget` held back, one entry a hit.
+    pub over_budget_rules: Vec<usize>,
     /// Hits outside their rule's `@valid_from` to `@valid_until`.
     pub out_of_validity: u64,
     /// Hits of rules that are switched off.
     pub switched_off: u64,
 }
 
-/// A hit that `@dedup` held back.
+/// A hit that `@dedup` or `@budget` held back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldBack {
     /// The id that its alert would have had.
@@ -93,6 +105,24 @@ pub struct Alert {
     pub value: Vec<u8>,
 }
 
+/// What is known of the time of each row of a batch; none of it where a slice is empty.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RowTimes<'a> {
+    /// How long after its turn each row came, microseconds.
+    pub late: &'a [i64],
+    /// The watermark in force at each row, ascending, microseconds.
+    pub watermarks: &'a [i64],
+}
+
+/// When a hit is judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// The event's own time.
+    pub event_time: EventTime,
+    /// The watermark at its row.
+    pub watermark: EventTime,
+}
+
 /// What becomes of a hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -103,6 +133,8 @@ pub enum Verdict {
     },
     /// `@dedup` holds it back.
     Suppressed,
+    /// It is past the rule's `@budget`, and leaves in a summary.
+    OverBudget,
     /// It is outside `@valid_from` to `@valid_until`.
     OutOfValidity,
     /// Its rule is switched off.
@@ -116,6 +148,7 @@ pub struct AlertMaker {
     contract: Contract,
     rules: Arc<[Rule]>,
     suppression: Suppression,
+    budgets: Budgets,
     exact_since: Option<EventTime>,
     /// For each rule, whether it is switched off.
     off: Vec<bool>,
@@ -125,7 +158,8 @@ impl AlertMaker {
     /// A maker for the rules of one graph, in the graph's order.
     pub fn new(settings: AlertSettings, contract: Contract, rules: Arc<[Rule]>) -> Self {
         let off = vec![false; rules.len()];
-        Self { settings, contract, rules, suppression: Suppression::default(), exact_since: None, off }
+        let (suppression, budgets) = (Suppression::default(), Budgets::default());
+        Self { settings, contract, rules, suppression, budgets, exact_since: None, off }
     }
 
     /// The rules whose hits it takes.
@@ -145,6 +179,7 @@ impl AlertMaker {
             let old = &before.rules[index];
             self.rules.iter().position(|own| own.header.id == old.header.id && own.version == old.version)
         };
+        self.budgets = before.budgets.renumbered(place);
         self.suppression = before.suppression.renumbered(place);
         self.exact_since = before.exact_since;
     }
@@ -159,38 +194,77 @@ impl AlertMaker {
         self.suppression.passed(watermark);
     }
 
+    /// Closes the periods of `@budget` that end at the watermark or before, once all rows below it were judged;
+    /// hands on what was held back in them.
+    pub fn close(&mut self, watermark: EventTime) -> Vec<AlertSummary> {
+        let passed = self.budgets.close(watermark.0);
+        passed.iter().filter_map(|passed| self.summary(passed, u32::MAX)).collect()
+    }
+
+    fn summary(&self, passed: &budget::Passed, before_row: u32) -> Option<AlertSummary> {
+        let rule = self.rules.get(passed.rule)?;
+        let budget = rule.header.budget.as_ref()?;
+        summary::summary(rule, budget, &self.settings.cluster, passed, before_row)
+    }
+
     /// Takes hits that were judged before a restart: those whose alert was sent start their `@dedup` period
-    /// again, and the others are counted as held back.
+    /// again and are spent of the budget. Of the others, those within such a period were held back by it, and the
+    /// rest by the budget.
     pub fn remember(&mut self, batch: &DecodedBatch, hits: &RuleHits, sent: impl Fn(&str) -> bool) {
         let rules = Arc::clone(&self.rules);
-        for (index, hit, place) in in_order_of_rows(batch, hits, &[]) {
+        for (index, hit, place) in in_order_of_rows(batch, hits, RowTimes::default()) {
             let found = &hits.hits[index];
             let rule = &rules[found.query];
-            let Some(dedup) = &rule.header.dedup else { continue };
-            let row = place.row as usize;
-            let source = &batch.rows.partitions[batch.rows.partition[row] as usize];
-            let coordinates =
-                Coordinates { partition: source.partition.clone(), offset: Offset(batch.rows.offset[row]) };
-            let sent = sent(&self.alert_id(&coordinates, source.stream, rule, place.ordinal));
-            let at = EventTime(batch.rows.event_time[row]);
-            if rule.header.judges(at) {
+            let header = &rule.header;
+            let at = place.event_time();
+            let plain = header.dedup.is_none() && header.budget.is_none();
+            if plain || self.off[found.query] || !header.judges(at) {
+                continue;
+            }
+            let (coordinates, stream) = place.source();
+            let sent = sent(&self.alert_id(&coordinates, stream, rule, place.ordinal));
+            if let Some(budget) = &header.budget {
+                if sent {
+                    self.budgets.sent(found.query, budget, at);
+                } else if !self.deduplicated(found, hit, at) {
+                    let folded = self.folded(rule, found, &place);
+                    self.budgets.fold(found.query, budget, folded);
+                    continue;
+                }
+            }
+            if let Some(dedup) = &header.dedup {
                 self.suppression.remember(found.query, dedup_key(rule, found, hit), at, dedup.period, sent);
             }
         }
     }
 
-    /// Alerts of one batch's hits; `late` is how long after its turn each row came, microseconds.
-    pub fn make(&mut self, batch: &DecodedBatch, hits: &RuleHits, late: &[i64]) -> AlertBatch {
+    /// Alerts of one batch's hits.
+    pub fn make(&mut self, batch: &DecodedBatch, hits: &RuleHits, times: RowTimes<'_>) -> AlertBatch {
         let mut made = AlertBatch::default();
-        for (index, _, place) in in_order_of_rows(batch, hits, late) {
+        for (index, _, place) in in_order_of_rows(batch, hits, times) {
+            self.close_within(times.watermarks, place.watermark, &mut made);
             self.alert(&hits.hits[index], &place, &mut made);
+        }
+        if let Some(watermark) = times.watermarks.last() {
+            self.close_within(times.watermarks, *watermark, &mut made);
         }
         made
     }
 
+    /// Closes periods that ended at a row of the batch; each is told of before the alerts of that row.
+    fn close_within(&mut self, watermarks: &[i64], watermark: i64, made: &mut AlertBatch) {
+        if self.budgets.next_end().is_none_or(|end| end.0 > watermark) {
+            return;
+        }
+        for passed in self.budgets.close(watermark) {
+            let row = watermarks.partition_point(|at| *at < passed.until.0);
+            made.summaries.extend(self.summary(&passed, u32::try_from(row).unwrap_or(u32::MAX)));
+        }
+    }
+
     fn alert(&mut self, found: &QueryHits, place: &Place<'_>, made: &mut AlertBatch) {
-        let event_time = EventTime(place.batch.rows.event_time[place.row as usize]);
-        match self.judge(found, place.hit, event_time) {
+        let moment = Moment { event_time: place.event_time(), watermark: EventTime(place.watermark) };
+        match self.judge(found, place.hit, moment) {
             Verdict::OutOfValidity => made.out_of_validity += 1,
             Verdict::SwitchedOff => made.switched_off += 1,
             Verdict::Suppressed => {
@@ -198,6 +272,18 @@ impl AlertMaker {
                 made.suppressed_rules.push(found.query);
                 if self.settings.tell_held_back {
                     made.held_back.push(self.held_back(found, place));
+                }
+            }
+            Verdict::OverBudget => {
+                made.over_budget_rules.push(found.query);
+                if self.settings.tell_held_back {
+                    made.held_back.push(self.held_back(found, place));
+                }
+                let rules = Arc::clone(&self.rules);
+                let rule = &rules[found.query];
+                let folded = self.folded(rule, found, place);
+                if let Some(budget) = &rule.header.budget {
+                    self.budgets.fold(found.query, budget, folded);
                 }
             }
             Verdict::Alert { suppressed_before } => {
@@ -208,17 +294,25 @@ impl AlertMaker {
     }
 
     /// Whether a hit alerts, without the cost of its message: hits must be judged in the order of their rows.
-    pub fn judge(&mut self, found: &QueryHits, hit: usize, event_time: EventTime) -> Verdict {
-        let rule = &self.rules[found.query];
+    pub fn judge(&mut self, found: &QueryHits, hit: usize, moment: Moment) -> Verdict {
+        let rules = Arc::clone(&self.rules);
+        let rule = &rules[found.query];
+        let at = moment.event_time;
         if self.off[found.query] {
             return Verdict::SwitchedOff;
         }
-        if !rule.header.judges(event_time) {
+        if !rule.header.judges(at) {
             return Verdict::OutOfValidity;
+        }
+        if let Some(budget) = &rule.header.budget
+            && !self.deduplicated(found, hit, at)
+            && !self.budgets.admits(found.query, budget, at, moment.watermark.0)
+        {
+            return Verdict::OverBudget;
         }
         let Some(dedup) = &rule.header.dedup else { return Verdict::Alert { suppressed_before: 0 } };
         let key = dedup_key(rule, found, hit);
-        match self.suppression.admit(found.query, key, event_time, dedup.period) {
+        match self.suppression.admit(found.query, key, at, dedup.period) {
             Some(suppressed_before) => Verdict::Alert { suppressed_before },
             None => Verdict::Suppressed,
         }
@@ -236,16 +330,32 @@ impl AlertMaker {
         }
     }
 
+    fn deduplicated(&self, found: &QueryHits, hit: usize, at: EventTime) -> bool {
+        let rule = &self.rules[found.query];
+        rule.header.dedup.as_ref().is_some_and(|dedup| {
+            self.suppression.holds(found.query, dedup_key(rule, found, hit), at, dedup.period)
+        })
+    }
+
+    fn folded(&self, rule: &Rule, found: &QueryHits, place: &Place<'_>) -> FoldedHit {
+        let (coordinates, stream) = place.source();
+        let event_id = self.event_id(place.batch, place.row);
+        let entity = match rule.header.entity_column() {
+            Some(name) => json::key(column(rule, found, name), place.hit),
+            None => event_id.clone(),
+        };
+        let alert_id = self.alert_id(&coordinates, stream, rule, place.ordinal);
+        FoldedHit { alert_id, event_id, entity, event_time: place.event_time(), coordinates }
+    }
+
     fn finished(&self, rule: &Rule, found: &QueryHits, place: &Place<'_>, suppressed_before: u64) -> Alert {
         let header = &rule.header;
         let (coordinates, stream) = place.source();
-        let event_time = EventTime(place.batch.rows.event_time[place.row as usize]);
+        let event_time = place.event_time();
         let event_id = self.event_id(place.batch, place.row);
         let stale = place.stale(rule);
-        let entity_column =
-            header.entity.as_ref().or_else(|| header.dedup.as_ref().and_then(|dedup| dedup.columns.first()));
-        let (entity_type, entity) = match entity_column {
-            Some(name) => (name.as_str(), json::key(column(rule, found, name), place.hit)),
+        let (entity_type, entity) = match header.entity_column() {
+            Some(name) => (name, json::key(column(rule, found, name), place.hit)),
             None => ("event", event_id.clone()),
         };
         let values: Map<String, Value> = rule
@@ -354,62 +464,6 @@ pub(crate) fn effective(action: Action, stale: bool) -> Action {
         Action::Challenge | Action::Block if stale => Action::Review,
         action => action,
     }
-}
-
-/// Where a row's record stands, and the index of its stream.
-pub(crate) fn source_of(batch: &DecodedBatch, row: u32) -> (Coordinates, usize) {
-    let rows = &batch.rows;
-    let source = &rows.partitions[rows.partition[row as usize] as usize];
-    let offset = Offset(rows.offset[row as usize]);
-    (Coordinates { partition: source.partition.clone(), offset }, source.stream)
-}
-
-impl Place<'_> {
-    fn source(&self) -> (Coordinates, usize) {
-        source_of(self.batch, self.row)
-    }
-
-    /// Whether the event is older than its rule's `@max_age`: by the record's own timestamp, so that it is the same
-    /// whenever the record is read.
-    fn stale(&self, rule: &Rule) -> bool {
-        let rows = &self.batch.rows;
-        let (timestamp, event_time) = (rows.timestamp[self.row as usize], rows.event_time[self.row as usize]);
-        let age = timestamp.saturating_sub(event_time);
-        rule.header.max_age.is_some_and(|most| timestamp != i64::MIN && age > most.0)
-    }
-}
-
-/// One hit of one row.
-struct Place<'a> {
-    batch: &'a DecodedBatch,
-    row: u32,
-    /// Index among the query's hits.
-    hit: usize,
-    /// How many hits of the same rule on the same row came before.
-    ordinal: usize,
-    late: i64,
-}
-
-/// Hits in the order of their rows, then of their rules: index of the query's hits, of the hit, and its place.
-fn in_order_of_rows<'a>(
-    batch: &'a DecodedBatch,
-    hits: &RuleHits,
-    late: &[i64],
-) -> Vec<(usize, usize, Place<'a>)> {
-    let mut order: Vec<(u32, usize, usize)> = Vec::new();
-    for (index, found) in hits.hits.iter().enumerate() {
-        order.extend(found.rows.iter().enumerate().map(|(hit, row)| (*row, index, hit)));
-    }
-    order.sort_unstable();
-    let mut ordinal = 0;
-    let mut previous = None;
-    let place = |(row, index, hit): (u32, usize, usize)| {
-        ordinal = if previous == Some((row, index)) { ordinal + 1 } else { 0 };
-        previous = Some((row, index));
-        let late = late.get(row as usize).copied().unwrap_or(0);
-        (index, hit, Place { batch, row, hit, ordinal, late })
-    };
-    order.into_iter().map(place).collect()
 }
 
 fn dedup_key(rule: &Rule, found: &QueryHits, hit: usize) -> Vec<String> {

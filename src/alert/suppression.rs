@@ -38,6 +38,12 @@ impl Suppression {
         self.passed = self.passed.max(Some(watermark));
     }
 
+    /// Whether a hit is held back, as [`Self::admit`] would say, without taking note of it.
+    pub(super) fn holds(&self, rule: usize, value: Vec<String>, at: EventTime, period: Span) -> bool {
+        let sent = self.sent.get(&(rule, value));
+        sent.is_some_and(|sent| at.0.saturating_sub(sent.at.0) < period.0)
+    }
+
     /// Whether a hit alerts: how many were held back since the last alert, or none if this one is as well.
     pub(super) fn admit(
         &mut self,

@@ -1,7 +1,7 @@
 //! Backtests: what rules would have caught, missed and cost on labelled events of the past.
 //!
 //! Takes [`Events`] with their labels and the [`Flags`] that each rule raised; hands on a [`Report`]. Keeps
-//! nothing. A *hit* is an event that a rule flags; an *alert* is a hit that `@dedup` lets through. Precision,
+//! nothing. A *hit* is an event that a rule flags; an *alert* is a hit that `@dedup` and `@budget` let through. Precision,
 //! recall and value are of hits, workload is of alerts. A number that has no meaning (a precision without
 //! hits, anything of labels without labels) is none, never zero.
 //! What would surprise: labels never take part in the rules' answers here. Where they feed something (entities
@@ -40,7 +40,7 @@ pub struct Flags {
     pub hits: Vec<u32>,
     /// Events that alerted, ascending; an event that alerts twice stands twice.
     pub alerts: Vec<u32>,
-    /// Hits that `@dedup` held back.
+    /// Hits that `@dedup` or `@budget` held back.
     pub suppressed: u64,
     /// Hits on rows of streams that are not scored.
     pub elsewhere: u64,

@@ -67,6 +67,7 @@ metrics! {
     RULE_HITS = Counter "tollgate_rule_hits_total" RULE, "Rows that a rule hit";
     ALERTS = Counter "tollgate_alerts_total" RULE, "Alerts made of hits, and published";
     ALERTS_SUPPRESSED = Counter "tollgate_alerts_suppressed_total" RULE, "Hits held back by @dedup";
+    ALERTS_OVER_BUDGET = Counter "tollgate_alerts_over_budget_total" RULE, "Hits past the rule's @budget, which leave in summaries";
     RULE_ERRORS = Counter "tollgate_rule_errors_total" RULE, "Rows that a rule could not be evaluated on";
     RELOADS = Counter "tollgate_reloads_total" &["result"], "Changes of the rules folder: done, or refused";
     RULE_SET = Gauge "tollgate_rule_set_info" &["version"], "Always 1: the rule set in force";

@@ -225,12 +225,21 @@ fn rules_start_at_zero_count_their_work_and_end_with_their_file() {
     let metrics = metrics();
     metrics.rule_set("v1", [("big", "live"), ("odd", "shadow")]);
     assert_eq!(value(&metrics, "tollgate_alerts_total", &["odd", "shadow"]), Some(0.0));
-    let work = RuleWork { rule: "big", status: "live", hits: 3, alerts: 2, suppressed: 1, errors: 4 };
+    let work = RuleWork {
+        rule: "big",
+        status: "live",
+        hits: 3,
+        alerts: 2,
+        suppressed: 1,
+        over_budget: 5,
+        errors: 4,
+    };
     metrics.rules(&[work, work]);
     for (name, expected) in [
         ("tollgate_rule_hits_total", 6.0),
         ("tollgate_alerts_total", 4.0),
         ("tollgate_alerts_suppressed_total", 2.0),
+        ("tollgate_alerts_over_budget_total", 10.0),
         ("tollgate_rule_errors_total", 8.0),
     ] {
         assert_eq!(value(&metrics, name, &["big", "live"]), Some(expected), "{name}");

@@ -38,6 +38,8 @@ pub struct RuleWork<'a> {
     pub alerts: u64,
     /// Hits held back by `@dedup`.
     pub suppressed: u64,
+    /// Hits past its `@budget`.
+    pub over_budget: u64,
     /// Rows it could not be evaluated on.
     pub errors: u64,
 }
@@ -184,6 +186,7 @@ impl Metrics {
                 (&series.rule_hits, done.hits),
                 (&series.alerts, done.alerts),
                 (&series.alerts_suppressed, done.suppressed),
+                (&series.alerts_over_budget, done.over_budget),
                 (&series.rule_errors, done.errors),
             ] {
                 if count > 0 {
@@ -199,7 +202,13 @@ impl Metrics {
         let series = self.series();
         let rules: Vec<_> =
             rules.into_iter().map(|(rule, status)| [rule.to_owned(), status.to_owned()]).collect();
-        let counts = [&series.rule_hits, &series.alerts, &series.alerts_suppressed, &series.rule_errors];
+        let counts = [
+            &series.rule_hits,
+            &series.alerts,
+            &series.alerts_suppressed,
+            &series.alerts_over_budget,
+            &series.rule_errors,
+        ];
         let mut remembered = self.remembered();
         for gone in remembered.rules.iter().filter(|rule| !rules.contains(rule)) {
             let labels = texts(gone);

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 
 use super::job::{Job, JobError, JobEvent};
-use super::messages::{MessageContext, decision_messages, messages};
+use super::messages::{MessageContext, decision_messages, messages, summary_messages};
 use super::observe::Seen;
 use super::parts::Parts;
 use super::recover;
@@ -244,11 +244,11 @@ impl<'a> Incarnation<'a> {
         let context = MessageContext { policy, ruleset: &ruleset, ingested_at, clock: self.job.clock };
         for answered in &outcome.answered {
             let maker = self.parts.maker(answered.emit);
-            let made = maker.make(&answered.batch, &answered.hits, &answered.late);
+            let made = maker.make(&answered.batch, &answered.hits, answered.times());
             self.seen.answered(answered, &made);
             timestamps
                 .extend(made.alerts.iter().map(|alert| answered.batch.rows.timestamp[alert.row as usize]));
-            outgoing.extend(messages(&made.alerts, &answered.batch, &context));
+            outgoing.extend(messages(&made, &answered.batch, &context));
             if let Some(settings) = policy.decisions.as_ref().filter(|_| self.parts.decides(answered.emit)) {
                 let evidence =
                     Evidence { batch: &answered.batch, made: &made, errors: &answered.hits.errors };
@@ -259,6 +259,7 @@ impl<'a> Incarnation<'a> {
             alerts.extend(made.alerts);
         }
         self.parts.judged();
+        outgoing.extend(summary_messages(&self.parts.summaries(), &context));
         let set_aside = outcome.dead_letters.iter();
         outgoing.extend(
             set_aside.map(|dead_letter| crate::sink::dead_letter_message(dead_letter, policy.masking)),

@@ -1,7 +1,7 @@
-//! Alerts and decisions as messages: key, value, and the headers that differ from run to run.
+//! Alerts, summaries and decisions as messages: key, value, and the headers that differ from run to run.
 
 use super::job::JobPolicy;
-use crate::alert::Alert;
+use crate::alert::{Alert, AlertBatch, AlertSummary};
 use crate::decision::Decision;
 use crate::decode::DecodedBatch;
 use crate::event::{Clock, EventTime};
@@ -18,27 +18,53 @@ pub(super) struct MessageContext<'a> {
     pub clock: &'a dyn Clock,
 }
 
-impl MessageContext<'_> {
-    /// Headers of the messages about rows of one batch, but for the trace of each row.
-    fn headers(&self) -> Vec<(&'static str, Vec<u8>)> {
-        let ingested_at = EventTime(self.ingested_at).to_string().into_bytes();
-        let decided_at = EventTime(self.clock.now_micros()).to_string().into_bytes();
-        vec![
-            ("tollgate-ingested-at", ingested_at),
-            ("tollgate-decided-at", decided_at.clone()),
-            ("tollgate-emitted-at", decided_at),
-            ("tollgate-ruleset", self.ruleset.as_bytes().to_vec()),
-            ("tollgate-instance", self.policy.instance.clone().into_bytes()),
-        ]
+/// One message an alert; a summary stands before the alerts of the row at which its period ended.
+pub(super) fn messages(
+    made: &AlertBatch,
+    batch: &DecodedBatch,
+    context: &MessageContext<'_>,
+) -> Vec<OutMessage> {
+    if made.alerts.is_empty() && made.summaries.is_empty() {
+        return Vec::new();
     }
+    let mut messages = Vec::with_capacity(made.alerts.len() + made.summaries.len());
+    let headers = headers(context);
+    let mut summaries = made.summaries.iter().peekable();
+    for alert in &made.alerts {
+        while let Some(summary) = summaries.next_if(|summary| summary.before_row <= alert.row) {
+            messages.push(summary_message(summary, headers.clone()));
+        }
+        messages.push(alert_message(alert, batch, headers.clone()));
+    }
+    messages.extend(summaries.map(|summary| summary_message(summary, headers.clone())));
+    messages
+}
+
+/// One message a summary.
+pub(super) fn summary_messages(summaries: &[AlertSummary], context: &MessageContext<'_>) -> Vec<OutMessage> {
+    if summaries.is_empty() {
+        return Vec::new();
+    }
+    let headers = headers(context);
+    summaries.iter().map(|summary| summary_message(summary, headers.clone())).collect()
+}
+
+type Headers = Vec<(&'static str, Vec<u8>)>;
+
+fn headers(context: &MessageContext<'_>) -> Headers {
+    let ingested_at = EventTime(context.ingested_at).to_string();
+    let decided_at = EventTime(context.clock.now_micros()).to_string();
+    vec![
+        ("tollgate-ingested-at", ingested_at.into_bytes()),
+        ("tollgate-decided-at", decided_at.clone().into_bytes()),
+        ("tollgate-emitted-at", decided_at.into_bytes()),
+        ("tollgate-ruleset", context.ruleset.as_bytes().to_vec()),
+        ("tollgate-instance", context.policy.instance.clone().into_bytes()),
+    ]
 }
 
 /// The trace that a row's record carried.
-fn traced(
-    mut headers: Vec<(&'static str, Vec<u8>)>,
-    batch: &DecodedBatch,
-    row: u32,
-) -> Vec<(&'static str, Vec<u8>)> {
+fn traced(mut headers: Headers, batch: &DecodedBatch, row: u32) -> Headers {
     let traceparents = &batch.rows.traceparents;
     if let Ok(index) = traceparents.binary_search_by_key(&row, |(row, _)| *row) {
         headers.push(("traceparent", traceparents[index].1.clone().into_bytes()));
@@ -46,24 +72,28 @@ fn traced(
     headers
 }
 
-/// One message an alert.
-pub(super) fn messages(
-    alerts: &[Alert],
-    batch: &DecodedBatch,
-    context: &MessageContext<'_>,
-) -> Vec<OutMessage> {
-    if alerts.is_empty() {
-        return Vec::new();
-    }
-    let headers = context.headers();
-    let message = |alert: &Alert| OutMessage {
-        destination: if alert.status == Status::Shadow { Destination::Shadow } else { Destination::Alerts },
+fn alert_message(alert: &Alert, batch: &DecodedBatch, headers: Headers) -> OutMessage {
+    OutMessage {
+        destination: destination(alert.status),
         key: Some(alert.entity.clone().into_bytes()),
         value: Some(alert.value.clone()),
-        headers: traced(headers.clone(), batch, alert.row),
+        headers: traced(headers, batch, alert.row),
         coordinates: alert.coordinates.clone(),
-    };
-    alerts.iter().map(message).collect()
+    }
+}
+
+fn summary_message(summary: &AlertSummary, headers: Headers) -> OutMessage {
+    OutMessage {
+        destination: destination(summary.status),
+        key: Some(summary.key.clone().into_bytes()),
+        value: Some(summary.value.clone()),
+        headers,
+        coordinates: summary.coordinates.clone(),
+    }
+}
+
+fn destination(status: Status) -> Destination {
+    if status == Status::Shadow { Destination::Shadow } else { Destination::Alerts }
 }
 
 /// One message a decision, under the key of its input record.
@@ -75,7 +105,7 @@ pub(super) fn decision_messages(
     if decisions.is_empty() {
         return Vec::new();
     }
-    let headers = context.headers();
+    let headers = headers(context);
     let message = |decision: Decision| OutMessage {
         destination: Destination::Decisions,
         key: decision.key.map(|key| key.to_vec()),

@@ -99,6 +99,15 @@ pub struct Answered {
     pub hits: RuleHits,
     /// For each row, how far it came behind its partition's latest event time, microseconds; 0 if it did not.
     pub late: Vec<i64>,
+    /// The watermark in force at each row, ascending, microseconds.
+    pub watermarks: Vec<i64>,
+}
+
+impl Answered {
+    /// What alerts must know of the time of its rows.
+    pub fn times(&self) -> crate::alert::RowTimes<'_> {
+        crate::alert::RowTimes { late: &self.late, watermarks: &self.watermarks }
+    }
 }
 
 /// What one step gave.
@@ -221,7 +230,8 @@ impl Core {
             self.counts.answered += batch.rows.event_time.len() as u64;
             self.counts.late += times.too_late.iter().filter(|late| **late).count() as u64;
         }
-        let answered = Answered { emit: Emit::OnArrival, batch, hits, late: times.late };
+        let answered =
+            Answered { emit: Emit::OnArrival, batch, hits, late: times.late, watermarks: times.watermarks };
         finish_batch(answered, self.on_arrival.graph(), outcome);
         Ok(())
     }
@@ -272,7 +282,7 @@ impl Core {
         self.counts.late += rows.len() as u64;
         let input = EngineInput { batch: &batch, watermarks: &watermarks, ties: Ties::ByArrival };
         let hits = run(&mut ordered.engine, &input, self.absorbing)?;
-        let answered = Answered { emit: Emit::InOrder, batch, hits, late };
+        let answered = Answered { emit: Emit::InOrder, batch, hits, late, watermarks };
         self.finish_ordered(answered, ordered.engine.graph(), outcome);
         Ok(())
     }
@@ -286,7 +296,8 @@ impl Core {
         let Some((batch, late)) = ordered.reorder.release(watermark)? else { return Ok(()) };
         let input = EngineInput { batch: &batch, watermarks: &batch.rows.event_time, ties: Ties::Together };
         let hits = run(&mut ordered.engine, &input, self.absorbing)?;
-        let answered = Answered { emit: Emit::InOrder, batch, hits, late };
+        let watermarks = batch.rows.event_time.clone();
+        let answered = Answered { emit: Emit::InOrder, batch, hits, late, watermarks };
         self.finish_ordered(answered, ordered.engine.graph(), outcome);
         Ok(())
     }

@@ -79,6 +79,7 @@ struct Work {
     hits: u64,
     alerts: u64,
     suppressed: u64,
+    over_budget: u64,
     errors: u64,
 }
 
@@ -114,6 +115,9 @@ impl Seen {
         }
         for rule in &made.suppressed_rules {
             self.rules.entry((ordered, *rule)).or_default().suppressed += 1;
+        }
+        for rule in &made.over_budget_rules {
+            self.rules.entry((ordered, *rule)).or_default().over_budget += 1;
         }
     }
 
@@ -239,9 +243,9 @@ impl Incarnation<'_> {
         for ((ordered, index), work) in rules {
             let maker = if ordered { &self.parts.in_order } else { &self.parts.on_arrival };
             let Some(rule) = maker.rules().get(index) else { continue };
-            let Work { hits, alerts, suppressed, errors } = work;
-            let status = rule.header.status.name();
-            metrics.rules(&[RuleWork { rule: &rule.header.id, status, hits, alerts, suppressed, errors }]);
+            let Work { hits, alerts, suppressed, over_budget, errors } = work;
+            let (rule, status) = (rule.header.id.as_str(), rule.header.status.name());
+            metrics.rules(&[RuleWork { rule, status, hits, alerts, suppressed, over_budget, errors }]);
         }
         for (outcome, count) in Outcome::ALL.iter().zip(std::mem::take(&mut self.seen.decisions)) {
             metrics.decisions(outcome.name(), count);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::silent::answered_by_all;
 use super::{Core, CoreSettings, Restored, StepOutcome, columns_read, engines};
-use crate::alert::{AlertMaker, AlertSettings};
+use crate::alert::{AlertMaker, AlertSettings, AlertSummary};
 use crate::decode::{DecodeError, DecodeLimits, Decoders, StreamBinding, Unused};
 use crate::event::{Contract, EventTime};
 use crate::graph::EngineError;
@@ -95,6 +95,15 @@ impl Parts {
         let watermark = EventTime(self.core.watermarks().current());
         self.on_arrival.passed(watermark);
         self.in_order.passed(watermark);
+    }
+
+    /// What `@budget` held back in periods that have ended. After each step, and so before each commit, all of it is
+    /// told: a restart from the commit knows that nothing from before its watermark is left.
+    pub(super) fn summaries(&mut self) -> Vec<AlertSummary> {
+        let watermark = EventTime(self.core.watermarks().current());
+        let mut summaries = self.on_arrival.close(watermark);
+        summaries.extend(self.in_order.close(watermark));
+        summaries
     }
 
     /// Whether rows answered in this order are decided then: on arrival, unless no rule is answered so.

@@ -26,6 +26,7 @@ use crate::checkpoint::Position;
 use crate::decode::DecodedBatch;
 use crate::event::{EventTime, Offset, Partition, Span, crash_point};
 use crate::history::{Plan, Wanted};
+use crate::rules::Rule;
 use crate::source::kafka::{Assigned, Replay, ReplayRange, first_records_at};
 use crate::source::{Fetched, RawBatch};
 
@@ -87,6 +88,8 @@ pub(super) fn recover(
     recovery.replay(run, &sources.ranges, assigned, stop, watch)?;
     let outcome = run.parts.core.restore(&restored)?;
     recovery.remember(run, &outcome);
+    // What was held back in periods that had ended was told before the commit.
+    drop(run.parts.summaries());
     run.complete_from = recovery.complete_from(run, &returning, &sources.incomplete)?;
     let longest = run.parts.core.reach().longest;
     let exact_since = run.complete_from.map(|from| EventTime(from.saturating_add(longest.0)));
@@ -98,24 +101,28 @@ pub(super) fn recover(
     Ok(returning.iter().map(Returning::position).collect())
 }
 
-/// How long an alert matters to `@dedup` of any rule.
-pub(super) fn dedup_longest(run: &Incarnation<'_>) -> Span {
+/// How long an alert matters to `@dedup` and `@budget` of any rule: which hits of an open period were held back by
+/// the one or the other is known where what the first remembers is known from the period's beginning.
+pub(super) fn alerts_longest(run: &Incarnation<'_>) -> Span {
     let makers = [&run.parts.on_arrival, &run.parts.in_order];
     let rules = makers.iter().flat_map(|maker| maker.rules().iter());
-    let longest =
-        rules.filter_map(|rule| Some(rule.header.dedup.as_ref()?.period.0)).max().unwrap_or_default();
-    Span(longest.saturating_mul(FORGOTTEN_AFTER))
+    let span = |rule: &Rule| {
+        let dedup = rule.header.dedup.as_ref().map_or(0, |dedup| dedup.period.0);
+        let budget = rule.header.budget.as_ref().map_or(0, |budget| budget.period.0);
+        dedup.saturating_mul(FORGOTTEN_AFTER).saturating_add(budget)
+    };
+    Span(rules.map(span).max().unwrap_or_default())
 }
 
 /// From which event time on answers are repeated in silence; none where no suppression could rest on them.
 fn rehearse_from(run: &Incarnation<'_>, returning: &[Returning<'_>]) -> Option<i64> {
-    let dedup = dedup_longest(run);
+    let alerts = alerts_longest(run);
     let restored =
         returning.iter().filter_map(|one| one.note.as_ref()?.watermark.or(one.note.as_ref()?.latest));
     let least = restored.min()?;
     let lateness =
         run.parts.core.settings().streams.iter().map(|stream| stream.lateness.0).max().unwrap_or_default();
-    (dedup.0 > 0).then(|| least.saturating_sub(dedup.0).saturating_sub(lateness))
+    (alerts.0 > 0).then(|| least.saturating_sub(alerts.0).saturating_sub(lateness))
 }
 
 /// Where the rows come from.
@@ -218,7 +225,7 @@ pub(super) fn needed_from(run: &Incarnation<'_>, watermark: i64) -> Option<i64> 
     let settings = run.parts.core.settings();
     let repeats = settings.streams.iter().map(|stream| stream.repeats.0).max().unwrap_or_default();
     let lateness = settings.streams.iter().map(|stream| stream.lateness.0).max().unwrap_or_default();
-    let span = reach.longest.0.saturating_add(dedup_longest(run).0).max(repeats).saturating_add(lateness);
+    let span = reach.longest.0.saturating_add(alerts_longest(run).0).max(repeats).saturating_add(lateness);
     (!reach.unbounded && watermark != i64::MIN).then(|| watermark.saturating_sub(span))
 }
 

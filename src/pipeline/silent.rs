@@ -95,7 +95,7 @@ impl Core {
                 let watermarks = vec![self.watermarks.current(); batch.rows.event_time.len()];
                 let input = EngineInput { batch: &batch, watermarks: &watermarks, ties: Ties::Together };
                 let hits = ordered.engine.process(&input)?;
-                let answered = Answered { emit: Emit::InOrder, batch, hits, late };
+                let answered = Answered { emit: Emit::InOrder, batch, hits, late, watermarks };
                 finish_batch(answered, ordered.engine.graph(), outcome);
             }
             ordered.reorder.hold(&all, &waiting, &late)?;

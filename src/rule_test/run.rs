@@ -166,7 +166,7 @@ fn collect(parts: &mut Parts, outcome: &StepOutcome, seen: &mut Seen) {
                 observed.dead_letter = Some(format!("the rule fails: {}", error.message));
             }
         }
-        for alert in maker.make(&answered.batch, &answered.hits, &answered.late).alerts {
+        for alert in maker.make(&answered.batch, &answered.hits, answered.times()).alerts {
             if let Some(observed) = at(&mut seen.observed, alert.coordinates.offset.0) {
                 observed.reasons.push(alert.reason);
             }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::limit::{Budget, Dedup, budget, dedup};
 use super::reason::Reason;
 use crate::diagnostic::{Diagnostic, SourceText, choices, suggest};
 use crate::event::{EventTime, Span};
@@ -95,15 +96,6 @@ pub enum Emit {
     InOrder,
 }
 
-/// One alert for each value of some columns within a period of event time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dedup {
-    /// Columns that the query selects.
-    pub columns: Vec<String>,
-    /// How long further hits are suppressed.
-    pub period: Span,
-}
-
 /// What a rule says of itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Header {
@@ -128,7 +120,7 @@ pub struct Header {
     /// How often the same matter alerts.
     pub dedup: Option<Dedup>,
     /// `200/h`: alerts per period of event time.
-    pub budget: Option<String>,
+    pub budget: Option<Budget>,
     /// Events older than this alert but never block.
     pub max_age: Option<Span>,
     /// Kind of fraud.
@@ -213,6 +205,12 @@ impl Header {
     /// Whether the rule judges events of this time.
     pub fn judges(&self, time: EventTime) -> bool {
         self.valid_from.is_none_or(|from| from <= time) && self.valid_until.is_none_or(|until| time < until)
+    }
+
+    /// Column that names whom an alert is about: `@entity`, or the first column of `@dedup`.
+    pub fn entity_column(&self) -> Option<&str> {
+        let of_dedup = || self.dedup.as_ref().and_then(|dedup| dedup.columns.first());
+        self.entity.as_ref().or_else(of_dedup).map(String::as_str)
     }
 
     fn place(&self, key: &str) -> Range<usize> {
@@ -473,19 +471,6 @@ fn unquoted(value: &str) -> &str {
 /// Words separated by commas.
 fn words(text: &str) -> Vec<String> {
     text.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect()
-}
-
-fn dedup(text: &str) -> Option<Dedup> {
-    let (columns, period) = text.rsplit_once(char::is_whitespace)?;
-    let columns: Vec<String> = columns.split(',').map(|column| column.trim().to_owned()).collect();
-    let named = columns.iter().all(|column| !column.is_empty() && !column.contains(char::is_whitespace));
-    named.then_some(Dedup { columns, period: period.parse().ok()? })
-}
-
-fn budget(text: &str) -> Option<String> {
-    let (count, period) = text.split_once('/')?;
-    let known = matches!(period.trim(), "s" | "m" | "h" | "d");
-    (known && count.trim().parse::<u32>().is_ok()).then(|| text.to_owned())
 }
 
 fn time(text: &str) -> Option<EventTime> {

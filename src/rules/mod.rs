@@ -7,13 +7,15 @@
 
 mod folder;
 mod header;
+mod limit;
 mod lock;
 mod reason;
 mod standing;
 mod version;
 
 pub use folder::{FolderError, RuleFiles, fingerprint};
-pub use header::{Action, Dedup, Emit, Header, RuleSeverity, Status};
+pub use header::{Action, Emit, Header, RuleSeverity, Status};
+pub use limit::{Budget, Dedup};
 pub use lock::{LOCK_FILE, Lock};
 pub use reason::{Reason, ReasonPart};
 pub use standing::{Standings, Switch};

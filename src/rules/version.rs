@@ -26,7 +26,11 @@ pub(super) fn of_rule(
     add(&tokens(&source.text));
     add(&format!(
         "{:?} {} {:?} {:?} {:?}",
-        header.action, header.score, header.reason, header.dedup, header.budget
+        header.action,
+        header.score,
+        header.reason,
+        header.dedup,
+        header.budget.as_ref().map(|budget| &budget.text)
     ));
     let used = used_views(&source.text, views);
     for (name, text) in &used {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Arguments;
 use super::prepare::{Prepared, of_order, other_order};
-use crate::alert::{Alert, AlertMaker, AlertSettings, Verdict};
+use crate::alert::{Alert, AlertMaker, AlertSettings, Moment, Verdict};
 use crate::backtest::{EventColumns, EventTable, Events, Flags, Labels, NO_EVENT, Ruled, SweptRule};
 use crate::cli::failure::Failure;
 use crate::cli::replay::input::{Event, Inputs};
@@ -161,7 +161,7 @@ impl Collector {
             note(&mut self.reported.flags[query], event, alerts);
         }
         if let Some(messages) = &mut self.messages {
-            let made = messages.make(&answered.batch, &answered.hits, &answered.late);
+            let made = messages.make(&answered.batch, &answered.hits, answered.times());
             let scored = made.alerts.into_iter().map(|alert| (events[alert.row as usize], alert));
             self.alerts.extend(scored.filter(|(event, _)| *event != NO_EVENT));
         }
@@ -204,21 +204,24 @@ impl Judge {
     /// Hands on each hit with whether it alerts, rule by rule in the order of rows.
     fn take(&mut self, answered: &Answered, mut each: impl FnMut(usize, u32, bool)) {
         for found in &answered.hits.hits {
-            self.take_hits(&answered.batch, found, &mut each);
+            self.take_hits(answered, found, &mut each);
+        }
+        if let Some(watermark) = answered.watermarks.last() {
+            // Nothing is folded here, so there is nothing to tell.
+            drop(self.maker.close(EventTime(*watermark)));
         }
     }
 
-    fn take_hits(
-        &mut self,
-        batch: &DecodedBatch,
-        found: &QueryHits,
-        each: &mut impl FnMut(usize, u32, bool),
-    ) {
+    fn take_hits(&mut self, answered: &Answered, found: &QueryHits, each: &mut impl FnMut(usize, u32, bool)) {
         for (hit, row) in found.rows.iter().enumerate() {
-            let time = EventTime(batch.rows.event_time[*row as usize]);
-            match self.maker.judge(found, hit, time) {
+            let index = *row as usize;
+            let moment = Moment {
+                event_time: EventTime(answered.batch.rows.event_time[index]),
+                watermark: EventTime(answered.watermarks[index]),
+            };
+            match self.maker.judge(found, hit, moment) {
                 Verdict::Alert { .. } => each(found.query, *row, true),
-                Verdict::Suppressed => each(found.query, *row, false),
+                Verdict::Suppressed | Verdict::OverBudget => each(found.query, *row, false),
                 Verdict::OutOfValidity | Verdict::SwitchedOff => {}
             }
         }
