@@ -1,8 +1,7 @@
 //! The one table of all keys: where each stands, what it takes, its default, what it does.
 //!
 //! Error messages list valid keys from here, defaults are read from here, and `tollgate.toml` at the top of
-//! the project is checked against it. A key of a later version is known already and has no effect yet, so
-//! that one settings file serves several versions; using it is a warning.
+//! the project is checked against it.
 
 /// A key of the settings file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 """The broker, its topics, and reading them whole."""
 
-import json
 import os
 import subprocess
 import time
@@ -64,18 +63,14 @@ class Cluster:
         consumer.close()
         return ends
 
-    def positions(self, group, topic):
-        """The next record that the job would read of each partition: what the notes in its commits say."""
-        return self.committed(group, topic, lambda p: json.loads(p.metadata)["next"] if p.metadata else max(p.offset, 0))
-
-    def committed(self, group, topic, position=lambda p: max(p.offset, 0)):
+    def committed(self, group, topic):
         consumer = Consumer(self.client(group_id=group, isolation_level="read_committed"))
         partitions = consumer.list_topics(topic, 20).topics[topic].partitions
         asked = [TopicPartition(topic, p) for p in partitions]
         deadline = time.monotonic() + 30
         while True:
             try:
-                found = {p.partition: position(p) for p in consumer.committed(asked, 20)}
+                found = {p.partition: max(p.offset, 0) for p in consumer.committed(asked, 20)}
                 consumer.close()
                 return found
             except KafkaException:

@@ -75,11 +75,11 @@ class Scene:
         return False
 
     def caught_up(self, seconds):
-        """Whether, within so long, all that is in the topic now was answered; rows that wait for their turn stay."""
+        """Whether, within so long, all that is in the topic now was answered; what comes meanwhile gives it its turn."""
         deadline = time.monotonic() + seconds
         ends = self.cluster.ends(self.topic)
         while time.monotonic() < deadline:
-            read = self.cluster.positions(self.group, self.topic)
+            read = self.cluster.committed(self.group, self.topic)
             if all(read[p] >= end for p, end in ends.items()):
                 return True
             time.sleep(0.3)
