@@ -4,6 +4,7 @@
 //! standard output, and what it says to people goes to standard error.
 
 mod backtest;
+mod bench;
 mod check;
 mod dead_letters;
 mod demo;
@@ -51,6 +52,7 @@ enum Verb {
     Test(test::Arguments),
     Replay(replay::Arguments),
     Backtest(Box<backtest::Arguments>),
+    Bench(bench::Arguments),
     Generate(generate::Arguments),
     History(history::Arguments),
     DeadLetters(dead_letters::Arguments),
@@ -82,6 +84,7 @@ pub fn main() -> Exit {
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
         Verb::Backtest(arguments) => backtest::run(&arguments),
+        Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Generate(arguments) => generate::run(&arguments),
         Verb::History(arguments) => history::run(&arguments),

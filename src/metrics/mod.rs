@@ -7,7 +7,7 @@
 
 mod health;
 mod names;
-mod process;
+pub(crate) mod process;
 mod series;
 mod updates;
 

@@ -24,6 +24,13 @@ pub(super) fn update(series: &Series) {
     }
 }
 
+/// Seconds of processor time that a process has used, and the most memory that it held, bytes; none once it is gone.
+pub(crate) fn use_of(process: u32) -> Option<(f64, f64)> {
+    let seconds = cpu_seconds(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?)?;
+    let bytes = kibibytes(&fs::read_to_string(format!("/proc/{process}/status")).ok()?, "VmHWM:")?;
+    Some((seconds, bytes))
+}
+
 /// User and system time of `/proc/self/stat`: the 14th and 15th field. The second, the program's name in
 /// parentheses, may hold anything.
 fn cpu_seconds(stat: &str) -> Option<f64> {
@@ -34,9 +41,14 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     Some((user + system) as f64 / TICKS_PER_SECOND)
 }
 
-/// The line `VmRSS` of `/proc/self/status`, which is in KiB.
+/// The line `VmRSS` of `/proc/self/status`.
 fn resident_bytes(status: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    kibibytes(status, "VmRSS:")
+}
+
+/// Bytes of a line of `/proc/self/status`, which is in KiB.
+fn kibibytes(status: &str, line: &str) -> Option<f64> {
+    let line = status.lines().find_map(|own| own.strip_prefix(line))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some((kibibytes * 1024) as f64)
 }

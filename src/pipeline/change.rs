@@ -74,7 +74,7 @@ impl Incarnation<'_> {
     ) -> Result<(), JobError> {
         while let Some(change) = self.job.changes.as_ref().and_then(|changes| changes.try_recv().ok()) {
             match change {
-                Change::Rules { parts, about } => self.reload(*parts, about, stop, watch)?,
+                Change::Rules { parts, about } => self.reload(*parts, &about, stop, watch)?,
                 Change::Refused { reason } => {
                     self.audit("reload_refused", json!({"reason": reason}))?;
                     self.observe_reload("refused");
@@ -92,7 +92,7 @@ impl Incarnation<'_> {
     fn reload(
         &mut self,
         parts: Parts,
-        about: Value,
+        about: &Value,
         stop: &AtomicBool,
         watch: &mut impl FnMut(JobEvent<'_>),
     ) -> Result<(), JobError> {

@@ -65,7 +65,7 @@ impl Trial<'_> {
         let mut parts = self.parts(if way == Way::TwoShards { 2 } else { 1 })?;
         match way {
             Way::Straight | Way::TwoShards => {
-                self.feed(&mut parts, 0..moments.len(), usize::MAX, &mut seen)?
+                self.feed(&mut parts, 0..moments.len(), usize::MAX, &mut seen)?;
             }
             Way::EventByEvent => self.feed(&mut parts, 0..moments.len(), 1, &mut seen)?,
             Way::Restart(after) => {
@@ -185,7 +185,7 @@ fn compare(moment: usize, expected: &Expected, seen: &Observed) -> Vec<Mismatch>
     if let Some(reason) = &seen.dead_letter {
         return vec![mismatch(reason.clone())];
     }
-    if expected.hit != !seen.hits.is_empty() {
+    if expected.hit == seen.hits.is_empty() {
         let message = match expected.hit {
             true => "must hit, and does not".to_owned(),
             false => format!("must not hit, and does: {}", shown(&seen.hits[0])),

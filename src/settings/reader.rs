@@ -103,12 +103,9 @@ impl<'a> Reader<'a> {
             let name: &str = key.get_ref();
             let path = join(&section.path, name);
             self.places.entry(path.clone()).or_insert_with(|| key.span());
-            match keys::of_section(section.keys).find(|known| known.name == name) {
-                None => {
-                    let valid: Vec<_> = keys::of_section(section.keys).map(|key| key.name).collect();
-                    self.unknown_key(&section.path, name, key.span(), &valid);
-                }
-                Some(_) => {}
+            if !keys::of_section(section.keys).any(|known| known.name == name) {
+                let valid: Vec<_> = keys::of_section(section.keys).map(|key| key.name).collect();
+                self.unknown_key(&section.path, name, key.span(), &valid);
             }
         }
     }
