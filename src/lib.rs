@@ -119,6 +119,8 @@
 //! | one bad record never harms its batch; a panic costs the guilty record only | `decode::tests` |
 //! | nothing that reads a clock or a dice can be called from a rule | `sql::functions`, `tests/sql_refused.rs` |
 //! | what `check` passes, an engine runs | `tests/rule_checks.rs` |
+//! | a warning is said only where it is certain, and this project's rules have none | `sql::lint::tests`, `tests/lints.rs` |
+//! | past a `@budget` every hit is in exactly one summary, the same over batches and restarts | `tests/budgets.rs` |
 //! | what `/metrics` serves is what is listed, and no series outlives what it names | `metrics::tests` |
 //! | a history that is damaged in any way costs time and never a row | `history::tests::damage` |
 //! | every alert exactly once, whatever is killed, frozen or cut | `tests/faults` |

@@ -15,6 +15,7 @@ mod differential;
 mod job;
 mod kafka_embedded;
 mod kafka_real;
+mod lints;
 mod models_in_rules;
 mod readme;
 mod recovery_real;

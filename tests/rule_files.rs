@@ -87,6 +87,7 @@ fn five_broken_rules_among_twenty_are_all_reported_and_the_others_run() {
 fn check_ends_with_one_and_prints_every_finding_with_its_place() {
     let folder = folder(&[
         ("good.sql", rule("good")),
+        ("good.test.toml", String::new()),
         ("bad.sql", rule("bad").replace("amount", "x").replace("FROM payments", "FROM paymets")),
         ("worse.sql", rule("worse").replace("-- @owner: fraud-cards\n", "")),
     ]);

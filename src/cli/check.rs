@@ -1,4 +1,4 @@
-//! `check`: compiles rules and prints every finding; with `--online` also what the brokers lack.
+//! `check`: compiles rules and prints every finding and lint; with `--online` also what the brokers lack.
 
 mod online;
 mod reach;
@@ -12,8 +12,8 @@ use super::failure::{Exit, Failure};
 use super::job::open_sound_rules;
 use super::service::{answer_order, unbound};
 use super::terminal::{self, Format};
-use crate::diagnostic::{Diagnostic, Severity, render_all};
-use crate::rules::{AnswerOrder, Emit, Lock, RuleFiles, RuleSet};
+use crate::diagnostic::{Diagnostic, Severity, choices, render_all, suggest};
+use crate::rules::{AnswerOrder, Emit, LINTS, Lock, RuleFiles, RuleSet};
 use crate::settings::{Purpose, Settings};
 
 /// Compile rules and print every finding, each with its file, line and column.
@@ -24,9 +24,12 @@ use crate::settings::{Purpose, Settings};
   tollgate check rules --format json    for an editor or a pipeline
   tollgate check --write-lock           accept the rules as they are: write rules/rules.lock
   tollgate check --locked               in CI: an error where a rule is not what the lock says
+  tollgate check rules --fail-on warnings           for a pipeline that takes no warning
+  tollgate check rules --fail-on never-true,no-test nor these
   tollgate check --online --config tollgate.toml   the job's topics and brokers too, before it is deployed
 
-Ends with 1 if there is any error.")]
+Ends with 1 if there is any error, or a warning of a kind that --fail-on names. Kinds: no-test, implicit-frame,
+never-true, always-true, redundant-rule, unguarded-division.")]
 pub(super) struct Arguments {
     /// A rules folder, or one rule file.
     #[arg(default_value = "rules", conflicts_with = "online")]
@@ -46,9 +49,28 @@ pub(super) struct Arguments {
     /// Let rules that are not as rules.lock says, or a lock that is not there, be an error.
     #[arg(long, conflicts_with = "online")]
     locked: bool,
+    /// Warnings that count as errors: kinds, separated by commas, or `warnings` for all.
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = lint_kind)]
+    fail_on: Vec<String>,
     /// Shape of what is printed.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
+}
+
+/// A kind of lint, or all warnings.
+pub(super) fn lint_kind(text: &str) -> Result<String, String> {
+    let kinds = || LINTS.iter().map(|(kind, _)| *kind).chain(["warnings"]);
+    if kinds().any(|kind| kind == text) {
+        return Ok(text.to_owned());
+    }
+    let near = suggest(text, kinds()).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    Err(format!("no warning is of the kind {text}: there are {}{near}", choices(kinds())))
+}
+
+/// Whether a finding is one that these kinds name.
+pub(super) fn is_of(finding: &Diagnostic, kinds: &[String]) -> bool {
+    let named = |kind: &String| kind == "warnings" || finding.code == Some(kind.as_str());
+    finding.severity == Severity::Warning && kinds.iter().any(named)
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
@@ -66,7 +88,8 @@ fn check_online(arguments: &Arguments) -> Result<Exit, Failure> {
     let mut findings = loaded.warnings.clone();
     findings.extend(unbound(&loaded, &set));
     findings.extend(online::findings(settings, &set)?);
-    say(arguments.format, &findings, set.running().count() + set.resting.len())
+    findings.extend(set.lints());
+    say(arguments, &findings, set.running().count() + set.resting.len())
 }
 
 fn check_rules(arguments: &Arguments) -> Result<Exit, Failure> {
@@ -76,11 +99,12 @@ fn check_rules(arguments: &Arguments) -> Result<Exit, Failure> {
         Ok(set) => {
             let mut findings = set.diagnostics.clone();
             findings.extend(lock_findings(arguments, set)?);
+            findings.extend(set.lints());
             (findings, set.running().count() + set.resting.len())
         }
         Err(findings) => (findings.clone(), 0),
     };
-    say(arguments.format, &findings, rules)
+    say(arguments, &findings, rules)
 }
 
 /// What the lock of a folder says of its rules; a single rule file has none.
@@ -116,16 +140,17 @@ fn lock_findings(arguments: &Arguments, set: &RuleSet) -> Result<Vec<Diagnostic>
     })
 }
 
-fn say(format: Format, findings: &[Diagnostic], rules: usize) -> Result<Exit, Failure> {
+fn say(arguments: &Arguments, findings: &[Diagnostic], rules: usize) -> Result<Exit, Failure> {
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
-    match format {
+    match arguments.format {
         Format::Json => print_json(findings, rules)?,
         Format::Table => {
             eprint!("{}", render_all(findings, terminal::colour_of_errors()));
             eprintln!("{rules} sound rules, {errors} errors, {} warnings", findings.len() - errors);
         }
     }
-    Ok(if errors > 0 { Exit::Findings } else { Exit::Fine })
+    let refused = findings.iter().any(|finding| is_of(finding, &arguments.fail_on));
+    Ok(if errors > 0 || refused { Exit::Findings } else { Exit::Fine })
 }
 
 fn print_json(findings: &[Diagnostic], rules: usize) -> Result<(), Failure> {

@@ -8,6 +8,7 @@
 mod folder;
 mod header;
 mod limit;
+mod lint;
 mod lock;
 mod reason;
 mod standing;
@@ -16,6 +17,7 @@ mod version;
 pub use folder::{FolderError, RuleFiles, fingerprint};
 pub use header::{Action, Emit, Header, RuleSeverity, Status};
 pub use limit::{Budget, Dedup};
+pub use lint::LINTS;
 pub use lock::{LOCK_FILE, Lock};
 pub use reason::{Reason, ReasonPart};
 pub use standing::{Standings, Switch};
