@@ -5,7 +5,7 @@
 //! delivered and committed, and windows are filled as after a restart, from the history and the topic, with
 //! nothing answered meanwhile; the partitions stay.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -128,6 +128,7 @@ impl Incarnation<'_> {
         };
         let assigned = as_committed(assigned, &commits);
         recover::recover(self, &assigned, stop, watch)?;
+        self.interrupted |= stop.load(Ordering::Relaxed);
         self.assigned = Some(assigned);
         self.expect_all();
         Ok(())
@@ -135,7 +136,7 @@ impl Incarnation<'_> {
 
     /// Publishes what happened, as a step of its own, where the job keeps an audit.
     pub(super) fn audit(&mut self, what: &str, more: Value) -> Result<(), JobError> {
-        if !self.job.policy.audit {
+        if !self.job.policy.audit || self.interrupted {
             return Ok(());
         }
         let offsets: serde_json::Map<String, Value> =

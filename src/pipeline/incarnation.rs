@@ -60,6 +60,9 @@ pub(super) struct Incarnation<'a> {
     pub(super) step: u64,
     /// Whether the audit knows that this life answers.
     started: bool,
+    /// Whether it was told to stop while windows were being filled: time is not what it was, so nothing may be
+    /// committed.
+    pub(super) interrupted: bool,
     pub(super) offsets: Offsets,
     /// Partitions in the order of their indexes.
     pub(super) table: Partitions,
@@ -100,6 +103,7 @@ impl<'a> Incarnation<'a> {
             history: None,
             step: 0,
             started: false,
+            interrupted: false,
             offsets: Offsets::default(),
             table: Partitions::default(),
             held: Vec::new(),
@@ -327,6 +331,7 @@ impl<'a> Incarnation<'a> {
             Some(from) => from,
             None => recover::recover(self, assigned, stop, watch)?,
         };
+        self.interrupted |= stop.load(Ordering::Relaxed);
         self.held.clone_from(&partitions);
         self.offsets = Offsets::default();
         for position in &from {

@@ -13,6 +13,9 @@ use crate::pipeline::Change;
 use crate::rules::Standings;
 use crate::source::kafka::{Followed, KafkaSettings, TopicReader};
 
+/// Times in a row that nothing may come while the topic is read for the first time: about half a minute.
+const SILENCES_MAX: usize = 150;
+
 /// Waits between two tries to follow the topic again.
 const RETRY_WAIT: Duration = Duration::from_secs(5);
 
@@ -33,21 +36,28 @@ impl Follower<'_> {
         let reader = TopicReader::open(self.kafka, self.client_id, self.topic)
             .map_err(|error| source_failure(&error))?;
         let mut standings = Standings::default();
-        let mut caught_up = false;
+        let mut silence = 0;
         let followed = reader.follow(|event| match event {
             Followed::Record(record) => {
+                silence = 0;
                 if let Some(turn) = turn_of(&record) {
                     standings.turn(turn);
                 }
                 true
             }
-            Followed::CaughtUp => {
-                caught_up = true;
-                false
+            Followed::CaughtUp => false,
+            Followed::Nothing => {
+                silence += 1;
+                silence < SILENCES_MAX
             }
-            Followed::Nothing => !self.ended.load(Ordering::Relaxed),
         });
         followed.map_err(|error| source_failure(&error))?;
+        if silence == SILENCES_MAX {
+            return Err(Failure::outside(format!(
+                "the audit topic {} can't be read: nothing came for a while",
+                self.topic
+            )));
+        }
         for switch in standings.all_off() {
             tracing::warn!(
                 rule = switch.rule,
