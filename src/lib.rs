@@ -92,6 +92,15 @@
 //! because no sweep has come by. So a late answer is the same for any batch size, number of shards and set of
 //! other rules.
 //!
+//! **A changed rule set is filled beside the old one and takes its states over.** Windows are compared by definition
+//! across graphs, and the states of equal ones change hands between two batches. A state is one buffer for all windows
+//! of a key, so a window that is read no longer lives as long as any other of its state (until the next start), and a
+//! new window gets a state of its own: filling it never touches another rule's. The new core stands at an offset while
+//! history and topic are read, and follows the live batches from there, so no row can be missed or taken twice.
+//!
+//! **The rules folder is looked at, not watched.** A watch of the kernel is lost when a ConfigMap's link is turned, and
+//! a network disk tells nothing. One `stat` a file, twice a second, finds every change.
+//!
 //! **Two engines for the two orders.** Rules answered on arrival and rules answered in order read the same rows
 //! in different sequences, so they can't share window state. Each order has a graph and states of its own;
 //! one that has no rules costs nothing.
@@ -127,6 +136,7 @@
 //! | no receipt before all of its steps are acknowledged; a restart goes on from the commit | `tests/kafka_embedded.rs` |
 //! | the same seed generates the same bytes | `generate::tests` |
 //! | what the README shows is what happens | `tests/readme.rs` |
+//! | a core that took over at any row answers as one that had its rules from the beginning | `tests/takeover.rs` |
 //! | a rule that changes leaves the answers of the others as they are; a new window is exact at once | `tests/reload.rs` |
 //! | a decision is what its hits come to | `tests/decisions.rs` |
 //! | shipped rules fire, stay silent and end their windows as their cases say | `tests/rule_tests.rs` |
@@ -143,6 +153,7 @@
 //! | a record | 1 MiB, 64 levels deep | [`DecodeLimits`](decode::DecodeLimits) | dead letter |
 //! | series of one metric | 10,000 | `metrics::series` | the rest counts under `other` |
 //! | HTTP connections | 32, 16 KiB and 10 s each | [`ConnectionLimits`](console::ConnectionLimits) | the next one waits |
+//! | rows for a rule set in the making | 2,000,000, or 8,192 batches | `pipeline::reload` | answers wait while its windows are filled |
 //! | transactions under way | 3 | [`PRODUCERS`](sink::PRODUCERS) | the open one takes more steps |
 //! | rows waiting for the history | 4,000,000 or 256 MiB | [`WriterSettings`](history::WriterSettings) | `append` waits; where the store fails, rows are let go and counted |
 //! | rows waiting for the watermark | 5,000,000 | [`CoreSettings`](pipeline::CoreSettings) | the oldest are answered early |

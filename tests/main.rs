@@ -30,4 +30,5 @@ mod sql_lists;
 mod sql_refused;
 mod sql_traps;
 mod support;
+mod takeover;
 mod window_reference;

@@ -93,6 +93,35 @@ fn a_new_window_is_filled_before_its_first_answer() {
 }
 
 #[test]
+fn a_new_window_is_filled_while_others_answer_and_nobody_loses_or_doubles_an_alert() {
+    let bench =
+        Bench::new(&[("a.sql", count("a", 1))], "[history]\nurl = \"history\"\nflush_interval = \"200ms\"\n");
+    pay(&bench, 0..400);
+    let job = bench.start();
+    bench.wait_until("400 decisions", || bench.lines("decisions.ndjson").len() >= 400);
+    bench.scratch.write("rules/s.sql", &sum("s", 1));
+    let mut sent = 400;
+    while sent < 3_000 && !bench.log().contains("changed rules are in force") {
+        pay(&bench, sent..sent + 4);
+        sent += 4;
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    bench.wait_until("the reload", || bench.log().contains("changed rules are in force"));
+    assert!(bench.log().contains("windows_filled=true"), "{}", bench.log());
+    assert!(!bench.log().contains("answers wait"), "{}", bench.log());
+    pay(&bench, sent..sent + 100);
+    sent += 100;
+    bench.wait_until("all decisions", || bench.lines("decisions.ndjson").len() >= sent);
+    assert_eq!(stop(job), Some(0));
+    assert_eq!(alerts(&bench, "a", "n"), expected(0..sent, 1, |n| n.to_string()));
+    let own = alerts(&bench, "s", "spent");
+    assert!(own.len() >= 100, "{} alerts of the new rule", own.len());
+    let first = sent - own.len();
+    assert_eq!(own, expected(first..sent, 1, |n| format!("{n}0.00")), "from its first event on");
+    assert_eq!(bench.lines("decisions.ndjson").len(), sent, "nothing is lost and nothing twice");
+}
+
+#[test]
 fn broken_rules_and_another_contract_leave_those_in_force() {
     let bench = Bench::new(&[("a.sql", count("a", 1))], "");
     let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");

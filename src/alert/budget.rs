@@ -96,12 +96,16 @@ impl Budgets {
         self.open.entry((until, rule)).or_default().folded.take(hit);
     }
 
-    /// What is open, with the rules' new numbers; of rules without one nothing is told.
-    pub(super) fn renumbered(self, number: impl Fn(usize) -> Option<usize>) -> Self {
-        let open = self.open.into_iter();
-        Self {
-            open: open.filter_map(|((until, rule), period)| Some(((until, number(rule)?), period))).collect(),
+    /// Periods of rules that have a new number, under it; the others stay.
+    pub(super) fn renumbered(&mut self, number: impl Fn(usize) -> Option<usize>) -> Self {
+        let mut renumbered = Self::default();
+        for ((until, rule), period) in std::mem::take(&mut self.open) {
+            match number(rule) {
+                Some(rule) => drop(renumbered.open.insert((until, rule), period)),
+                None => drop(self.open.insert((until, rule), period)),
+            }
         }
+        renumbered
     }
 
     /// Takes an alert that was sent before a restart.

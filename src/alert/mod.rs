@@ -149,7 +149,8 @@ pub struct AlertMaker {
     rules: Arc<[Rule]>,
     suppression: Suppression,
     budgets: Budgets,
-    exact_since: Option<EventTime>,
+    /// For each rule, from when on its windows hold everything.
+    exact_since: Vec<Option<EventTime>>,
     /// For each rule, whether it is switched off.
     off: Vec<bool>,
 }
@@ -157,9 +158,9 @@ pub struct AlertMaker {
 impl AlertMaker {
     /// A maker for the rules of one graph, in the graph's order.
     pub fn new(settings: AlertSettings, contract: Contract, rules: Arc<[Rule]>) -> Self {
-        let off = vec![false; rules.len()];
+        let (off, exact_since) = (vec![false; rules.len()], vec![None; rules.len()]);
         let (suppression, budgets) = (Suppression::default(), Budgets::default());
-        Self { settings, contract, rules, suppression, budgets, exact_since: None, off }
+        Self { settings, contract, rules, suppression, budgets, exact_since, off }
     }
 
     /// The rules whose hits it takes.
@@ -172,21 +173,35 @@ impl AlertMaker {
         self.off = self.rules.iter().map(|rule| standings.off(&rule.header.id).is_some()).collect();
     }
 
-    /// Goes on for a maker of a rule set that was in force before: rules that are still the same go on with what
-    /// `@dedup` remembers of them, and a new version begins without.
-    pub fn take_over(&mut self, before: Self) {
-        let place = |index: usize| {
-            let old = &before.rules[index];
-            self.rules.iter().position(|own| own.header.id == old.header.id && own.version == old.version)
-        };
-        self.budgets = before.budgets.renumbered(place);
-        self.suppression = before.suppression.renumbered(place);
-        self.exact_since = before.exact_since;
-    }
-
     /// Alerts about earlier events say that their windows may lack events: they hold all from this time on.
     pub fn set_exact_since(&mut self, exact_since: Option<EventTime>) {
-        self.exact_since = exact_since;
+        self.exact_since.fill(exact_since);
+    }
+
+    /// The same for one rule, whose windows may lack more events than those of others.
+    pub fn raise_exact_since(&mut self, rule: usize, exact_since: EventTime) {
+        if let Some(known) = self.exact_since.get_mut(rule) {
+            *known = (*known).max(Some(exact_since));
+        }
+    }
+
+    /// Goes on for a maker of a rule set that was in force before: rules that are still the same go on with what
+    /// `@dedup` and `@budget` remember of them, and a new version begins without. Where windows of a rule lack events
+    /// they still do, and those of a new one may. Hands on what `@budget` held back of rules that are gone.
+    pub fn take_over(&mut self, before: &mut Self) -> Vec<AlertSummary> {
+        let all = before.exact_since.iter().copied().max().flatten();
+        for (own, known) in self.rules.iter().zip(&mut self.exact_since) {
+            let same = before.rules.iter().position(|old| old.header.id == own.header.id);
+            *known = same.map_or(all, |same| before.exact_since[same]);
+        }
+        let place = |old: &Rule| {
+            self.rules.iter().position(|own| own.header.id == old.header.id && own.version == old.version)
+        };
+        let places: Vec<Option<usize>> = before.rules.iter().map(place).collect();
+        let place = |index: usize| places.get(index).copied().flatten();
+        self.suppression = std::mem::take(&mut before.suppression).renumbered(place);
+        self.budgets = before.budgets.renumbered(place);
+        before.close(EventTime(i64::MAX))
     }
 
     /// Takes note of the watermark: what `@dedup` remembers from long before it can be forgotten.
@@ -382,7 +397,7 @@ impl AlertMaker {
             "reason": reason,
             "values": values,
             "late_ms": place.late / 1_000,
-            "exact_since": self.exact_since.filter(|since| event_time < *since).map(|since| since.to_string()),
+            "exact_since": self.exact_since[found.query].filter(|since| event_time < *since).map(|since| since.to_string()),
             "suppressed_before": suppressed_before,
             "source": {
                 "cluster": self.settings.cluster, "topic": &*coordinates.partition.topic,
@@ -423,9 +438,9 @@ impl AlertMaker {
         self.settings.id_of(coordinates, stream, &[&rule.header.id, &rule.version, &ordinal.to_string()])
     }
 
-    /// From which event time on windows hold everything; none where they always did.
+    /// From which event time on the windows of all rules hold everything; none where they always did.
     pub(crate) fn exact_since(&self) -> Option<EventTime> {
-        self.exact_since
+        self.exact_since.iter().copied().max().flatten()
     }
 
     /// What tells its alerts from those of another deployment.

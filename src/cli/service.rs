@@ -14,8 +14,8 @@ use crate::diagnostic::{Diagnostic, choices, suggest};
 use crate::event::{Clock, SystemClock};
 use crate::history::{self, History, WriterSettings};
 use crate::pipeline::{
-    Accept, Change, CoreSettings, IDLE_KEYS_AFTER, Job, JobError, JobPolicy, Kept, Observers, Parts,
-    RecoveryPolicy, StreamPolicy, WarmUp,
+    Accept, Change, CoreSettings, IDLE_KEYS_AFTER, Job, JobError, JobPolicy, Kept, NextParts, Observers,
+    Parts, RecoveryPolicy, StreamPolicy, WarmUp,
 };
 use crate::rules::{AnswerOrder, Emit, RuleSet};
 use crate::settings::{self, Loaded, Settings, StreamSettings};
@@ -178,6 +178,16 @@ pub(super) fn parts(settings: &Settings, set: &RuleSet, alerts: &AlertSettings) 
     let bindings = bindings(settings, set);
     let made = Parts::of(set, &bindings, decode_limits(settings), core_settings(settings, set), alerts);
     made.map_err(|error| JobError::Rules(error.to_string()))
+}
+
+/// What makes the same, to follow other parts.
+pub(super) fn next_parts(settings: &Settings, set: Arc<RuleSet>, alerts: AlertSettings) -> NextParts {
+    let settings = settings.clone();
+    Arc::new(move |before| {
+        let (bindings, core) = (bindings(&settings, &set), core_settings(&settings, &set));
+        let made = Parts::after(&set, &bindings, decode_limits(&settings), (core, &alerts), Some(before));
+        made.map_err(|error| JobError::Rules(error.to_string()))
+    })
 }
 
 fn policy(settings: &Settings, set: &RuleSet, identity: &Identity, instance: String) -> JobPolicy {

@@ -6,7 +6,8 @@
 //! row by row, so the rows at fault are known and the others are answered.
 
 mod evaluate;
-mod identity;
+mod inherit;
+mod lineage;
 mod predicate;
 mod reach;
 mod run;
@@ -17,12 +18,13 @@ use std::collections::BTreeMap;
 use arrow::array::ArrayRef;
 
 use crate::decode::DecodedBatch;
-use crate::event::Contract;
+use crate::event::{Contract, Span};
 use crate::sql::{Definition, RowSource, RuleGraph};
-use crate::window::{Ties, Usage, WindowInputError, WindowSettings, WindowSpecError, WindowState};
+use crate::window::{Hints, Ties, Usage, WindowInputError, WindowSettings, WindowSpecError, WindowState};
 
+pub use lineage::Lineage;
 pub use reach::Reach;
-use schedule::{CompiledQuery, Step};
+use schedule::{CompiledQuery, Step, WindowStep};
 
 /// The rows that hit, query by query, in the order of the graph's queries.
 #[derive(Debug, Default)]
@@ -109,10 +111,14 @@ pub struct Engine {
     steps: Vec<Step>,
     /// For each step, whether some window is filled from it.
     feeds: Vec<bool>,
+    /// For each step, whether a window that goes on from none of before is filled from it.
+    fills: Vec<bool>,
     reach: Reach,
     states: Vec<WindowState>,
-    /// What each state is, in words that hold in any graph.
-    identities: Vec<String>,
+    /// What each state was made for.
+    hints: Vec<Hints>,
+    /// The state of the engine before that each goes on from.
+    origins: Vec<Option<usize>>,
     queries: Vec<CompiledQuery>,
 }
 
@@ -125,9 +131,21 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     /// Compiles what the graph's queries need; parts that no query reads are left out.
     pub fn new(graph: RuleGraph, settings: &WindowSettings) -> Result<Self, EngineError> {
-        let schedule = schedule::Schedule::of(&graph)?;
+        Self::succeeding(graph, &Lineage::default(), settings)
+    }
+
+    /// The same for a graph that follows another: windows that both have are to go on with what they hold, and
+    /// the others are to be filled. Until [`Self::take_over`] every state is empty, and [`Self::fill`] fills
+    /// those that are new.
+    pub fn succeeding(
+        mut graph: RuleGraph,
+        before: &Lineage,
+        settings: &WindowSettings,
+    ) -> Result<Self, EngineError> {
+        let inherited = before.graft(&mut graph);
+        let schedule = schedule::Schedule::of(&graph, &inherited)?;
         let reach = Reach::of(&graph, &schedule.steps);
-        let identities = identity::identities(&graph, &schedule.steps, &schedule.windows);
+        let hints = schedule.windows.iter().map(|(_, hints)| hints.clone()).collect();
         let states = schedule
             .windows
             .into_iter()
@@ -137,31 +155,13 @@ impl Engine {
             graph,
             steps: schedule.steps,
             feeds: schedule.feeds,
+            fills: schedule.fills,
             reach,
             states,
-            identities,
+            hints,
+            origins: schedule.origins,
             queries: schedule.queries,
         })
-    }
-
-    /// Where each of the own states stands in an engine that ran before; none unless all of them are there.
-    fn states_in(&self, before: &Self) -> Option<Vec<usize>> {
-        let place = |own: &String| before.identities.iter().position(|other| other == own);
-        self.identities.iter().map(place).collect()
-    }
-
-    /// Whether [`Self::take_over`] would leave no window empty.
-    pub fn can_take_over(&self, before: &Self) -> bool {
-        self.states_in(before).is_some()
-    }
-
-    /// Goes on with the windows of an engine that ran before, if it has every window of this one; whether it has.
-    pub fn take_over(&mut self, before: &mut Self) -> bool {
-        let Some(places) = self.states_in(before) else { return false };
-        for (state, place) in self.states.iter_mut().zip(places) {
-            std::mem::swap(state, &mut before.states[place]);
-        }
-        true
     }
 
     /// The queries that run.
@@ -208,6 +208,61 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// What this engine keeps, for the one that follows it.
+    pub fn lineage(&self) -> Lineage {
+        Lineage::of(&self.graph, &self.steps, &self.hints)
+    }
+
+    /// Takes the states of windows that the engine before has too; it must be the one whose lineage this one was
+    /// made with.
+    pub fn take_over(&mut self, before: &mut Self) {
+        for (state, origin) in self.states.iter_mut().zip(&self.origins) {
+            if let Some(origin) = origin.and_then(|origin| before.states.get_mut(origin)) {
+                std::mem::swap(state, origin);
+            }
+        }
+    }
+
+    /// Moves the windows on that go on from none of before, and no other that is not needed for it.
+    pub fn fill(&mut self, input: &EngineInput<'_>) -> Result<(), EngineError> {
+        let mut run = run::Run::new(&self.graph, input);
+        for (step, fills) in self.steps.iter().zip(&self.fills) {
+            match step {
+                _ if *fills => run.step(step, &mut self.states)?,
+                Step::Window(window) if self.origins[window.state].is_none() => {
+                    run.absorb(window, &mut self.states[window.state])?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// How far back the windows look that go on from none of before; none where there is no such window.
+    pub fn reach_to_fill(&self) -> Option<Reach> {
+        self.origins
+            .iter()
+            .any(Option::is_none)
+            .then(|| Reach::of_chosen(&self.graph, &self.steps, |step, _| self.origins[step.state].is_none()))
+    }
+
+    /// For each query, how far back it looks if any window it reads goes on from none of before.
+    pub fn queries_to_fill(&self) -> Vec<Option<Span>> {
+        let windows = || {
+            self.steps.iter().filter_map(|step| match step {
+                Step::Window(step) => Some(step),
+                _ => None,
+            })
+        };
+        let new = |query: usize| {
+            windows().any(|step| self.origins[step.state].is_none() && step.queries().contains(&query))
+        };
+        let reads =
+            |query: usize| move |step: &WindowStep, place: usize| step.readers[place].contains(&query);
+        let reach = |query| Reach::of_chosen(&self.graph, &self.steps, reads(query)).longest;
+        (0..self.queries.len()).map(|query| new(query).then(|| reach(query))).collect()
     }
 
     /// How far back the windows look: which rows before one must be known to answer it.

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::schedule::Step;
+use super::schedule::{Step, WindowStep};
 use crate::event::Span;
 use crate::sql::{ColumnId, Definition, RowSetId, RowSource, RuleGraph, WindowColumn, columns_read};
 use crate::window::{Frame, Function};
@@ -26,6 +26,15 @@ type Distances = HashMap<(RowSetId, Option<ColumnId>), i64>;
 impl Reach {
     /// The reach of all windows that are scheduled.
     pub(super) fn of(graph: &RuleGraph, steps: &[Step]) -> Self {
+        Self::of_chosen(graph, steps, |_, _| true)
+    }
+
+    /// The reach of the windows that `chosen` takes, by their step and the place of their answer in it.
+    pub(super) fn of_chosen(
+        graph: &RuleGraph,
+        steps: &[Step],
+        chosen: impl Fn(&WindowStep, usize) -> bool,
+    ) -> Self {
         let mut distances = Distances::new();
         let mut reach = Self::default();
         for step in steps {
@@ -40,14 +49,16 @@ impl Reach {
                     distances.insert((*rows, Some(*column)), distance);
                 }
                 Step::Window(step) => {
-                    for column in &step.outputs {
+                    for (place, column) in step.outputs.iter().enumerate() {
                         let definition = &graph.row_sets[step.rows.0].columns[column.0].definition;
                         let Definition::Window(window) = definition else { continue };
                         let length = length(window);
-                        reach.unbounded |= length.is_none();
                         let before = of_inputs(step.rows, window, &distances);
                         let distance = before.saturating_add(length.unwrap_or(0));
-                        reach.longest = reach.longest.max(Span(distance));
+                        if chosen(step, place) {
+                            reach.unbounded |= length.is_none();
+                            reach.longest = reach.longest.max(Span(distance));
+                        }
                         distances.insert((step.rows, Some(*column)), distance);
                     }
                 }

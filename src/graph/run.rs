@@ -154,7 +154,8 @@ impl<'a> Run<'a> {
     /// part is not computed, as where rows are absorbed, is not going to be read.
     fn selections(&self, window: &WindowStep) -> Vec<BooleanBuffer> {
         let rows = self.data[window.rows.0].rows.len();
-        let union = |filters: &Vec<RowSetId>| {
+        let union = |filters: &Option<Vec<RowSetId>>| {
+            let Some(filters) = filters else { return BooleanBuffer::new_set(rows) };
             let mut union = BooleanBuffer::new_unset(rows);
             for filter in filters {
                 match &self.data[filter.0].early {

@@ -10,6 +10,8 @@ use datafusion_expr::Expr;
 
 use super::EngineError;
 use super::evaluate::Compiled;
+use super::inherit::Part;
+use super::lineage::Inherited;
 use super::predicate::{EarlyPart, Predicate, early_conjuncts};
 use crate::sql::{
     ColumnId, Definition, RowSetId, RowSource, RuleGraph, WindowColumn, WindowKey, columns_read,
@@ -66,8 +68,8 @@ pub(super) struct WindowStep {
     /// Queries that read each output.
     pub readers: Vec<Vec<usize>>,
     /// Filtered row sets by selection: what is asked for within a selection is read only for rows that can
-    /// pass one of its filters.
-    pub selections: Vec<Vec<RowSetId>>,
+    /// pass one of its filters; none where it is read for every row.
+    pub selections: Vec<Option<Vec<RowSetId>>>,
 }
 
 impl WindowStep {
@@ -88,11 +90,11 @@ pub(super) struct CompiledQuery {
 
 /// What is scheduled.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Node {
+pub(super) enum Node {
     Early(RowSetId),
     Rows(RowSetId),
     Column(RowSetId, ColumnId),
-    Window(RowSetId, WindowKey),
+    Window(RowSetId, WindowKey, Part),
 }
 
 /// Steps in order, and the states they use.
@@ -102,13 +104,17 @@ pub(super) struct Schedule {
     pub feeds: Vec<bool>,
     /// Of each state, what it keeps and what is known of its use.
     pub windows: Vec<(WindowSpec, Hints)>,
+    /// Of each state, the index of the earlier state that it goes on from.
+    pub origins: Vec<Option<usize>>,
+    /// For each step, whether a state that goes on from nothing is filled from it.
+    pub fills: Vec<bool>,
     pub queries: Vec<CompiledQuery>,
 }
 
 impl Schedule {
-    pub(super) fn of(graph: &RuleGraph) -> Result<Self, EngineError> {
-        let mut planner =
-            Planner { graph, readers: HashMap::new(), groups: BTreeMap::new(), selective: HashMap::new() };
+    /// Plans a graph into which `inherited` states have been grafted.
+    pub(super) fn of(graph: &RuleGraph, inherited: &[Inherited]) -> Result<Self, EngineError> {
+        let mut planner = Planner::new(graph);
         for (query, plan) in graph.queries.iter().enumerate() {
             planner.mark(&Node::Rows(plan.rows), query);
             for output in &plan.outputs {
@@ -117,10 +123,17 @@ impl Schedule {
                 }
             }
         }
-        let mut schedule =
-            Self { steps: Vec::new(), feeds: Vec::new(), windows: Vec::new(), queries: Vec::new() };
+        planner.inherit(inherited);
+        let mut schedule = Self {
+            steps: Vec::new(),
+            feeds: Vec::new(),
+            windows: Vec::new(),
+            origins: Vec::new(),
+            fills: Vec::new(),
+            queries: Vec::new(),
+        };
         planner.select();
-        let feeding = planner.feeding();
+        let feeding = [planner.feeding(|_| true), planner.feeding(|origin| origin.is_none())];
         let mut done = HashSet::new();
         let mut nodes: Vec<Node> = planner.readers.keys().cloned().collect();
         nodes.sort_unstable();
@@ -136,17 +149,35 @@ impl Schedule {
     }
 }
 
-struct Planner<'a> {
+/// The windows of one state.
+pub(super) type Group = (RowSetId, WindowKey, Part);
+
+pub(super) struct Planner<'a> {
     graph: &'a RuleGraph,
     /// Queries that need a node, ascending.
-    readers: HashMap<Node, Vec<usize>>,
+    pub(super) readers: HashMap<Node, Vec<usize>>,
     /// Needed windows by the state they share.
-    groups: BTreeMap<(RowSetId, WindowKey), Vec<ColumnId>>,
+    pub(super) groups: BTreeMap<Group, Vec<ColumnId>>,
+    /// Groups whose state goes on from an earlier one.
+    pub(super) inherited: BTreeMap<Group, &'a Inherited>,
+    /// The part that a window belongs to where it is not that of all new ones.
+    pub(super) parts: HashMap<(RowSetId, ColumnId), Part>,
     /// Windows that are read only for rows that can pass one of these filters.
     selective: HashMap<(RowSetId, ColumnId), BTreeSet<RowSetId>>,
 }
 
 impl<'a> Planner<'a> {
+    fn new(graph: &'a RuleGraph) -> Self {
+        Self {
+            graph,
+            readers: HashMap::new(),
+            groups: BTreeMap::new(),
+            inherited: BTreeMap::new(),
+            parts: HashMap::new(),
+            selective: HashMap::new(),
+        }
+    }
+
     /// Notes that a query needs a node and all that the node reads.
     fn mark(&mut self, node: &Node, query: usize) {
         let readers = self.readers.entry(node.clone()).or_default();
@@ -157,7 +188,7 @@ impl<'a> Planner<'a> {
         if let Node::Column(rows, column) = node
             && let Definition::Window(window) = self.definition(*rows, *column)
         {
-            let (group, own) = ((*rows, window.key.clone()), *column);
+            let (group, own) = (self.group(*rows, *column, &window.key), *column);
             let members = self.groups.entry(group).or_default();
             if !members.contains(&own) {
                 members.push(own);
@@ -180,7 +211,7 @@ impl<'a> Planner<'a> {
         let RowSource::Filter { input, predicate } = &self.graph.row_sets[rows.0].source else {
             return Vec::new();
         };
-        if !self.groups.keys().any(|(over, _)| over == input) {
+        if !self.groups.keys().any(|(over, ..)| over == input) {
             return Vec::new();
         }
         early_conjuncts(predicate, |column| self.is_known_early(*input, column))
@@ -225,7 +256,7 @@ impl<'a> Planner<'a> {
                 (known, _) => *known = None,
             }
         };
-        let windows = self.groups.keys().map(|(rows, key)| Node::Window(*rows, key.clone()));
+        let windows = self.groups.keys().map(|(rows, key, part)| Node::Window(*rows, key.clone(), *part));
         for node in windows.chain(self.readers.keys().cloned()) {
             let behind = match &node {
                 Node::Rows(rows) => Some(*rows),
@@ -251,7 +282,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The filters that a window is read behind; none where it is read for every row.
-    fn filters(&self, rows: RowSetId, column: ColumnId) -> Option<Vec<RowSetId>> {
+    pub(super) fn filters(&self, rows: RowSetId, column: ColumnId) -> Option<Vec<RowSetId>> {
         self.selective.get(&(rows, column)).map(|filters| filters.iter().copied().collect())
     }
 
@@ -267,7 +298,7 @@ impl<'a> Planner<'a> {
     }
 
     /// What a node is computed from.
-    fn reads(&self, node: &Node) -> Vec<Node> {
+    pub(super) fn reads(&self, node: &Node) -> Vec<Node> {
         match node {
             Node::Early(rows) => match &self.graph.row_sets[rows.0].source {
                 RowSource::Filter { input, .. } => {
@@ -296,14 +327,18 @@ impl<'a> Planner<'a> {
                     (Definition::United(parts), RowSource::Union(inputs)) => own
                         .chain(inputs.iter().zip(parts).map(|(input, part)| Node::Column(*input, *part)))
                         .collect(),
-                    (Definition::Window(window), _) => vec![Node::Window(*rows, window.key.clone())],
+                    (Definition::Window(window), _) => {
+                        let (rows, key, part) = self.group(*rows, *column, &window.key);
+                        vec![Node::Window(rows, key, part)]
+                    }
                     (definition, _) => {
                         own.chain(inputs(definition).into_iter().map(|c| Node::Column(*rows, c))).collect()
                     }
                 }
             }
-            Node::Window(rows, key) => {
-                let members = self.groups.get(&(*rows, key.clone())).map(Vec::as_slice).unwrap_or_default();
+            Node::Window(rows, key, part) => {
+                let members =
+                    self.groups.get(&(*rows, key.clone(), *part)).map(Vec::as_slice).unwrap_or_default();
                 let columns = members.iter().flat_map(|member| inputs(self.definition(*rows, *member)));
                 std::iter::once(Node::Rows(*rows))
                     .chain(columns.map(|column| Node::Column(*rows, column)))
@@ -314,16 +349,17 @@ impl<'a> Planner<'a> {
 
     /// What says which rows the answers of a window are asked for. Its state does not need it.
     fn asks(&self, node: &Node) -> Vec<Node> {
-        let Node::Window(rows, key) = node else { return Vec::new() };
-        let members = self.groups.get(&(*rows, key.clone())).map(Vec::as_slice).unwrap_or_default();
+        let Node::Window(rows, key, part) = node else { return Vec::new() };
+        let members = self.groups.get(&(*rows, key.clone(), *part)).map(Vec::as_slice).unwrap_or_default();
         let filters = members.iter().filter_map(|member| self.filters(*rows, *member)).flatten();
         filters.map(Node::Early).collect()
     }
 
     /// What windows are filled from, and all that is computed for it. A window is in it only where
-    /// another one stands over its answers.
-    fn feeding(&self) -> HashSet<Node> {
-        let windows = self.groups.keys().map(|(rows, key)| Node::Window(*rows, key.clone()));
+    /// another one stands over its answers. `wanted` says which windows, by the state they go on from.
+    fn feeding(&self, wanted: impl Fn(Option<usize>) -> bool) -> HashSet<Node> {
+        let windows = self.groups.keys().filter(|group| wanted(self.origin(group)));
+        let windows = windows.map(|(rows, key, part)| Node::Window(*rows, key.clone(), *part));
         let mut open: Vec<Node> = windows.flat_map(|window| self.reads(&window)).collect();
         let mut feeding = HashSet::new();
         while let Some(node) = open.pop() {
@@ -338,7 +374,7 @@ impl<'a> Planner<'a> {
     fn visit(
         &self,
         node: &Node,
-        (feeding, done): (&HashSet<Node>, &mut HashSet<Node>),
+        (feeding, done): (&[HashSet<Node>; 2], &mut HashSet<Node>),
         schedule: &mut Schedule,
     ) -> Result<(), EngineError> {
         if !done.insert(node.clone()) {
@@ -349,7 +385,8 @@ impl<'a> Planner<'a> {
         }
         if let Some(step) = self.step(node, schedule)? {
             schedule.steps.push(step);
-            schedule.feeds.push(feeding.contains(node));
+            schedule.feeds.push(feeding[0].contains(node));
+            schedule.fills.push(feeding[1].contains(node));
         }
         Ok(())
     }
@@ -381,13 +418,16 @@ impl<'a> Planner<'a> {
                 }
                 _ => Some(Step::Column { rows: *rows, column: *column, expression: None, queries }),
             },
-            Node::Window(rows, key) => Some(Step::Window(self.window_step(*rows, key, schedule))),
+            Node::Window(rows, key, part) => {
+                Some(Step::Window(self.window_step(&(*rows, key.clone(), *part), schedule)))
+            }
         })
     }
 
     /// One state for all windows of a key, its arguments and filters each held once.
-    fn window_step(&self, rows: RowSetId, key: &WindowKey, schedule: &mut Schedule) -> WindowStep {
-        let members = self.groups.get(&(rows, key.clone())).cloned().unwrap_or_default();
+    fn window_step(&self, group: &Group, schedule: &mut Schedule) -> WindowStep {
+        let (rows, key) = (group.0, &group.1);
+        let members = self.groups.get(group).cloned().unwrap_or_default();
         let mut step = WindowStep {
             rows,
             state: schedule.windows.len(),
@@ -412,7 +452,7 @@ impl<'a> Planner<'a> {
                 ..own.clone()
             });
             asked.push(match self.filters(rows, member) {
-                Some(filters) => Asked::Within(place(&mut step.selections, filters)),
+                Some(filters) => Asked::Within(place(&mut step.selections, Some(filters))),
                 None => Asked::Always,
             });
             step.readers.push(self.readers.get(&Node::Column(rows, member)).cloned().unwrap_or_default());
@@ -427,7 +467,13 @@ impl<'a> Planner<'a> {
             aggregates,
         };
         let never_null = step.arguments.iter().map(|column| self.is_never_null(rows, *column)).collect();
-        schedule.windows.push((spec, Hints { asked, never_null }));
+        let mut hints = Hints { asked, never_null };
+        if let Some(state) = self.inherited.get(group) {
+            hints = state.hints.clone();
+            step.selections = self.inherited_selections(rows, &state.members, &hints.asked);
+        }
+        schedule.windows.push((spec, hints));
+        schedule.origins.push(self.origin(group));
         step
     }
 }

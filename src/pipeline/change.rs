@@ -1,9 +1,8 @@
 //! What may change while the job runs: the rules, and who switched which of them off.
 //!
-//! Whoever makes a change prepares it aside and sends it; the loop takes it up between two batches. A changed rule
-//! set whose windows are all there goes on with them at once. Where a window is new, everything under way is
-//! delivered and committed, and windows are filled as after a restart, from the history and the topic, with
-//! nothing answered meanwhile; the partitions stay.
+//! Whoever makes a change prepares it aside and sends it; the loop takes it up between two batches. Changed rules
+//! take over once their new windows are filled beside those in force. Where that can't be done, everything under way
+//! is delivered and committed, and windows are filled as after a restart, with nothing answered meanwhile.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::incarnation::Incarnation;
 use super::job::{JobError, JobEvent};
-use super::parts::Parts;
 use super::recover;
+use super::reload::{NextParts, Wanted};
 use crate::checkpoint::PartitionCommit;
 use crate::event::{Coordinates, EventTime, Offset, Partition};
 use crate::rules::{Standings, Switch};
@@ -22,11 +21,10 @@ use crate::source::kafka::Assigned;
 
 /// A change, prepared.
 pub enum Change {
-    /// Another rule set is in force from here on: [`Job::parts`](super::Job::parts) makes its parts, and these are the
-    /// first.
+    /// Another rule set is to be in force: [`Job::parts`](super::Job::parts) makes its parts from here on.
     Rules {
-        /// Parts without state.
-        parts: Box<Parts>,
+        /// Makes parts that follow others.
+        next: NextParts,
         /// What is different, for the audit.
         about: Value,
     },
@@ -72,9 +70,10 @@ impl Incarnation<'_> {
         stop: &AtomicBool,
         watch: &mut impl FnMut(JobEvent<'_>),
     ) -> Result<(), JobError> {
+        self.watch_making(stop, watch)?;
         while let Some(change) = self.job.changes.as_ref().and_then(|changes| changes.try_recv().ok()) {
             match change {
-                Change::Rules { parts, about } => self.reload(*parts, &about, stop, watch)?,
+                Change::Rules { next, about } => self.make(Wanted { next, about }, stop, watch)?,
                 Change::Refused { reason } => {
                     self.audit("reload_refused", json!({"reason": reason}))?;
                     self.observe_reload("refused");
@@ -89,37 +88,12 @@ impl Incarnation<'_> {
         Ok(())
     }
 
-    fn reload(
+    /// Delivers and commits everything, then fills the windows of the new rules up to there.
+    pub(super) fn refill(
         &mut self,
-        parts: Parts,
-        about: &Value,
         stop: &AtomicBool,
         watch: &mut impl FnMut(JobEvent<'_>),
     ) -> Result<(), JobError> {
-        let began = self.job.clock.elapsed();
-        let from = self.parts.ruleset.clone();
-        let before = std::mem::replace(&mut self.parts, parts);
-        let mut filled = false;
-        if let Err(before) = self.parts.take_over(before) {
-            // Until the last answer of the old rules is delivered they are in force.
-            self.parts = *before;
-            filled = true;
-            self.refill(stop, watch)?;
-        }
-        let pause = self.job.clock.elapsed().saturating_sub(began);
-        let version = self.parts.ruleset.clone();
-        self.observe_reload("done");
-        self.observe_rule_set();
-        let what = json!({
-            "from": from, "to": version, "rules": about, "windows_filled": filled, "pause_ms": pause.as_millis() as u64,
-        });
-        self.audit("reloaded", what)?;
-        watch(JobEvent::Changed(&Changed::Reloaded { version, filled, pause }));
-        Ok(())
-    }
-
-    /// Delivers and commits everything, then fills the windows of the new rules up to there.
-    fn refill(&mut self, stop: &AtomicBool, watch: &mut impl FnMut(JobEvent<'_>)) -> Result<(), JobError> {
         self.drain()?;
         let commits = self.commits();
         let Some(assigned) = self.assigned.take() else {

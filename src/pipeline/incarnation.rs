@@ -18,6 +18,7 @@ use super::observe::Seen;
 use super::parts::Parts;
 use super::recover;
 use super::refusal::Refusal;
+use super::reload::Making;
 use super::{Core, StepOutcome};
 use crate::checkpoint::{Note, Offsets, PartitionCommit, Position};
 use crate::decision::{Evidence, decide};
@@ -81,6 +82,8 @@ pub(super) struct Incarnation<'a> {
     pub(super) delivered: bool,
     /// The assignment in force, to fill windows again.
     pub(super) assigned: Option<Assigned>,
+    /// Rules that are made ready to take over.
+    pub(super) making: Option<Making>,
 }
 
 impl<'a> Incarnation<'a> {
@@ -115,6 +118,7 @@ impl<'a> Incarnation<'a> {
             waiting_commit: None,
             delivered: false,
             assigned: None,
+            making: None,
         })
     }
 
@@ -227,6 +231,7 @@ impl<'a> Incarnation<'a> {
         if let Some(history) = &self.history {
             history.append(&decoded, &read);
         }
+        self.hand(&decoded);
         let outcome = self.parts.core.answer(decoded)?;
         self.observe_answered(began);
         self.publish(&outcome, rows, ingested_at, watch)?;
@@ -323,6 +328,7 @@ impl<'a> Incarnation<'a> {
     ) -> Result<(), JobError> {
         let partitions: Vec<Partition> =
             assigned.partitions.iter().map(|assignment| assignment.partition.clone()).collect();
+        let making = self.making.take();
         watch(JobEvent::Assigned(&partitions));
         self.observe_assigned(&partitions);
         self.table = Arc::clone(&assigned.table);
@@ -344,7 +350,9 @@ impl<'a> Incarnation<'a> {
             self.audit("started", self.rules_in_force())?;
         }
         let from = from.into_iter().map(|position| (position.partition, position.next)).collect();
-        Ok(self.source.begin(assigned, from)?)
+        self.source.begin(assigned, from)?;
+        // Windows of other partitions are filled now than those it was made ready for.
+        making.map_or(Ok(()), |making| self.make(making.again(), stop, watch))
     }
 
     /// Lets the watermark wait for every partition that is read, until it is found idle.
@@ -405,6 +413,7 @@ impl<'a> Incarnation<'a> {
         if quiet.is_empty() {
             return Ok(());
         }
+        self.hand_idle(&quiet);
         for partition in quiet {
             tracing::info!(partition, "partition is idle: the watermark no longer waits for it");
             self.last_record.remove(&partition);

@@ -11,6 +11,7 @@ mod change;
 mod commit;
 mod counts;
 mod delivered;
+mod filling;
 mod incarnation;
 mod job;
 mod messages;
@@ -18,11 +19,14 @@ mod observe;
 mod parts;
 mod recover;
 mod refusal;
+mod reload;
 mod reorder;
 mod repeats;
 mod returning;
 mod select;
 mod silent;
+mod sources;
+mod succession;
 mod watermark;
 mod witness;
 
@@ -32,7 +36,9 @@ pub use job::{Job, JobError, JobEvent, JobPolicy, Kept};
 pub use observe::Observers;
 pub use parts::{Parts, PartsError};
 pub use refusal::{Accept, RecoveryPolicy, Refusal, WarmUp};
+pub use reload::NextParts;
 pub use silent::Restored;
+pub use succession::{Before, Filled, Standing, SuccessionError};
 pub use watermark::Watermarks;
 
 use std::borrow::Cow;
@@ -40,7 +46,7 @@ use std::collections::HashSet;
 
 use crate::decode::{DeadLetter, DecodedBatch, Decoders, Stage};
 use crate::event::{Contract, Coordinates, Offset, Span};
-use crate::graph::{Engine, EngineError, EngineInput, Reach, RuleHits};
+use crate::graph::{Engine, EngineError, EngineInput, Lineage, Reach, RuleHits};
 use crate::rules::{CompiledRules, Emit};
 use crate::source::Fetched;
 use crate::sql::RuleGraph;
@@ -143,8 +149,19 @@ pub struct Core {
     in_order: Option<Ordered>,
     settings: CoreSettings,
     counts: Counts,
-    /// Whether rows only move the windows on: they were answered before.
-    absorbing: bool,
+    /// What becomes of rows.
+    work: Work,
+}
+
+/// What a core does with rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// It answers them.
+    Answer,
+    /// They only move the windows on: they were answered before.
+    Absorb,
+    /// They only move those windows on that go on from none of a core before.
+    Fill,
 }
 
 /// The rules answered in order, and the rows that wait for them.
@@ -172,7 +189,7 @@ impl Core {
             in_order: ordered,
             settings,
             counts: Counts::default(),
-            absorbing: false,
+            work: Work::Answer,
         }
     }
 
@@ -224,7 +241,7 @@ impl Core {
             return Ok(());
         }
         let input = EngineInput { batch: &batch, watermarks: &times.watermarks, ties: Ties::ByArrival };
-        let hits = run(&mut self.on_arrival, &input, self.absorbing)?;
+        let hits = run(&mut self.on_arrival, &input, self.work)?;
         self.counts.add_hits(&hits);
         if alone {
             self.counts.answered += batch.rows.event_time.len() as u64;
@@ -281,7 +298,7 @@ impl Core {
         let late = rows.iter().map(|row| times.late[*row as usize]).collect();
         self.counts.late += rows.len() as u64;
         let input = EngineInput { batch: &batch, watermarks: &watermarks, ties: Ties::ByArrival };
-        let hits = run(&mut ordered.engine, &input, self.absorbing)?;
+        let hits = run(&mut ordered.engine, &input, self.work)?;
         let answered = Answered { emit: Emit::InOrder, batch, hits, late, watermarks };
         self.finish_ordered(answered, ordered.engine.graph(), outcome);
         Ok(())
@@ -295,7 +312,7 @@ impl Core {
     ) -> Result<(), EngineError> {
         let Some((batch, late)) = ordered.reorder.release(watermark)? else { return Ok(()) };
         let input = EngineInput { batch: &batch, watermarks: &batch.rows.event_time, ties: Ties::Together };
-        let hits = run(&mut ordered.engine, &input, self.absorbing)?;
+        let hits = run(&mut ordered.engine, &input, self.work)?;
         let watermarks = batch.rows.event_time.clone();
         let answered = Answered { emit: Emit::InOrder, batch, hits, late, watermarks };
         self.finish_ordered(answered, ordered.engine.graph(), outcome);
@@ -355,32 +372,6 @@ impl Core {
         self.in_order.as_ref().and_then(|ordered| ordered.reorder.waiting_from(partition))
     }
 
-    /// Goes on for a core of another rule set, if that has every window of this one and no row waits in it that lacks
-    /// a column; whether it does. `all_columns` says that rows carry every column.
-    fn take_over(&mut self, before: &mut Self, all_columns: bool) -> bool {
-        let waiting = before.in_order.as_ref().is_some_and(|ordered| ordered.reorder.waiting() > 0);
-        let fits = self.on_arrival.can_take_over(&before.on_arrival)
-            && match (&self.in_order, &before.in_order) {
-                (None, None) => true,
-                (Some(own), Some(other)) => {
-                    own.engine.can_take_over(&other.engine) && (all_columns || !waiting)
-                }
-                _ => false,
-            };
-        if !fits {
-            return false;
-        }
-        self.on_arrival.take_over(&mut before.on_arrival);
-        if let (Some(own), Some(other)) = (&mut self.in_order, &mut before.in_order) {
-            own.engine.take_over(&mut other.engine);
-            std::mem::swap(&mut own.reorder, &mut other.reorder);
-        }
-        std::mem::swap(&mut self.repeats, &mut before.repeats);
-        std::mem::swap(&mut self.watermarks, &mut before.watermarks);
-        std::mem::swap(&mut self.counts, &mut before.counts);
-        true
-    }
-
     /// How the core was set up.
     pub fn settings(&self) -> &CoreSettings {
         &self.settings
@@ -408,15 +399,31 @@ pub fn engines(
     in_order: &CompiledRules,
     windows: &WindowSettings,
 ) -> Result<[Engine; 2], EngineError> {
-    Ok([Engine::new(on_arrival.graph.clone(), windows)?, Engine::new(in_order.graph.clone(), windows)?])
+    engines_after(on_arrival, in_order, windows, None)
+}
+
+/// The same; with those before, they are to go on with windows of theirs.
+pub fn engines_after(
+    on_arrival: &CompiledRules,
+    in_order: &CompiledRules,
+    windows: &WindowSettings,
+    before: Option<&Before>,
+) -> Result<[Engine; 2], EngineError> {
+    let none = Lineage::default();
+    let [arrival, ordered] = before.map_or([&none, &none], |before| before.lineages.each_ref());
+    Ok([
+        Engine::succeeding(on_arrival.graph.clone(), arrival, windows)?,
+        Engine::succeeding(in_order.graph.clone(), ordered, windows)?,
+    ])
 }
 
 /// Answers rows, or only moves the windows on.
-fn run(engine: &mut Engine, input: &EngineInput<'_>, absorbing: bool) -> Result<RuleHits, EngineError> {
-    if !absorbing {
-        return engine.process(input);
+fn run(engine: &mut Engine, input: &EngineInput<'_>, work: Work) -> Result<RuleHits, EngineError> {
+    match work {
+        Work::Answer => return engine.process(input),
+        Work::Absorb => engine.absorb(input)?,
+        Work::Fill => engine.fill(input)?,
     }
-    engine.absorb(input)?;
     Ok(RuleHits::default())
 }
 

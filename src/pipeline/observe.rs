@@ -121,6 +121,11 @@ impl Seen {
         }
     }
 
+    /// Forgets what rules did.
+    fn forget_rules(&mut self) {
+        self.rules.clear();
+    }
+
     /// Takes note of decisions.
     pub(super) fn decided(&mut self, decisions: &[Decision]) {
         for decision in decisions {
@@ -178,6 +183,14 @@ impl Incarnation<'_> {
         let version = |rule: &crate::rules::Rule| (rule.header.id.clone(), serde_json::json!(rule.version));
         let rules: serde_json::Map<String, serde_json::Value> = rules.map(version).collect();
         serde_json::json!({"to": self.parts.ruleset, "rules": rules})
+    }
+
+    /// Tells what rules did so far, before their places go to others.
+    pub(super) fn flush_rules(&mut self) {
+        match &self.job.observers {
+            Some(observers) => self.observe_rules(&observers.metrics.clone()),
+            None => self.seen.forget_rules(),
+        }
     }
 
     /// A changed rules folder was taken up or refused.

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use super::silent::answered_by_all;
-use super::{Core, CoreSettings, Restored, StepOutcome, columns_read, engines};
+use super::succession::{Before, Filled, SuccessionError};
+use super::{Core, CoreSettings, Restored, StepOutcome, columns_read, engines_after};
 use crate::alert::{AlertMaker, AlertSettings, AlertSummary};
-use crate::decode::{DecodeError, DecodeLimits, Decoders, StreamBinding, Unused};
+use crate::decode::{DecodeError, DecodeLimits, Decoders, StreamBinding};
 use crate::event::{Contract, EventTime};
 use crate::graph::EngineError;
 use crate::rules::{Emit, Rule, RuleSet, Standings};
@@ -30,8 +31,10 @@ pub struct Parts {
     pub ruleset: String,
     /// Rules that are switched off.
     standings: Standings,
-    /// Whether rows carry every column of the contract, not only those that rules read.
-    all_columns: bool,
+    /// Decoders of what these rules and those before read, where they follow others.
+    pub(super) widened: Option<Decoders>,
+    /// Summaries of rules that are gone, not yet told.
+    last_words: Vec<AlertSummary>,
 }
 
 /// Rules that compile and can't be set up.
@@ -54,10 +57,24 @@ impl Parts {
         settings: CoreSettings,
         alerts: &AlertSettings,
     ) -> Result<Self, PartsError> {
+        Self::after(set, bindings, limits, (settings, alerts), None)
+    }
+
+    /// The same; with what others keep, they are to follow those.
+    pub fn after(
+        set: &RuleSet,
+        bindings: &[StreamBinding],
+        limits: DecodeLimits,
+        (settings, alerts): (CoreSettings, &AlertSettings),
+        before: Option<&Before>,
+    ) -> Result<Self, PartsError> {
         let contract = &set.catalog.contract;
-        let [arrival, ordered] = engines(&set.on_arrival, &set.in_order, &settings.windows)?;
+        let [arrival, ordered] = engines_after(&set.on_arrival, &set.in_order, &settings.windows, before)?;
         let used = columns_read(contract, [&arrival, &ordered]);
         let decoders = Decoders::of_contract(contract, bindings, &used, limits)?;
+        let both = before.map(|before| either(&used, &before.used));
+        let widened =
+            both.map(|used| Decoders::of_contract(contract, bindings, &used, limits)).transpose()?;
         let maker = |rules: &[Rule]| AlertMaker::new(alerts.clone(), contract.clone(), Arc::from(rules));
         Ok(Self {
             core: Core::new(contract, decoders, arrival, ordered, settings),
@@ -67,19 +84,41 @@ impl Parts {
             used,
             ruleset: set.version.clone(),
             standings: Standings::default(),
-            all_columns: bindings.iter().all(|binding| binding.unused == Unused::Keep),
+            widened,
+            last_words: Vec::new(),
         })
     }
 
-    /// Goes on for parts of another rule set at the border of two batches; gives those back where a window would be
-    /// empty that has to be filled.
-    pub(super) fn take_over(&mut self, mut before: Self) -> Result<(), Box<Self>> {
-        if !self.core.take_over(&mut before.core, self.all_columns && before.all_columns) {
-            return Err(Box::new(before));
+    /// What these parts keep, for those that follow.
+    pub(super) fn before(&self) -> Before {
+        self.core.before(&self.used)
+    }
+
+    /// Has parts of another rule set take the place of these between two batches. `complete_from` is the event time
+    /// from which on their new windows hold everything, where they could not be filled.
+    pub(super) fn succeed(
+        &mut self,
+        next: Self,
+        filled: Filled,
+        complete_from: Option<i64>,
+    ) -> Result<(), SuccessionError> {
+        let to_fill = [Emit::OnArrival, Emit::InOrder].map(|emit| next.core.rules_to_fill(emit));
+        let Self { core, on_arrival, in_order, used, ruleset, .. } = next;
+        self.core.succeed(core, filled)?;
+        let standings = self.standings.clone();
+        let makers = [(on_arrival, &mut self.on_arrival), (in_order, &mut self.in_order)];
+        for ((mut next, own), to_fill) in makers.into_iter().zip(to_fill) {
+            next.set_standings(&standings);
+            self.last_words.extend(next.take_over(own));
+            for (rule, span) in to_fill.into_iter().enumerate() {
+                if let (Some(span), Some(from)) = (span, complete_from) {
+                    next.raise_exact_since(rule, EventTime(from.saturating_add(span.0)));
+                }
+            }
+            *own = next;
         }
-        self.set_standings(before.standings);
-        self.on_arrival.take_over(before.on_arrival);
-        self.in_order.take_over(before.in_order);
+        self.used = used;
+        self.ruleset = ruleset;
         Ok(())
     }
 
@@ -101,7 +140,8 @@ impl Parts {
     /// told: a restart from the commit knows that nothing from before its watermark is left.
     pub(super) fn summaries(&mut self) -> Vec<AlertSummary> {
         let watermark = EventTime(self.core.watermarks().current());
-        let mut summaries = self.on_arrival.close(watermark);
+        let mut summaries = std::mem::take(&mut self.last_words);
+        summaries.extend(self.on_arrival.close(watermark));
         summaries.extend(self.in_order.close(watermark));
         summaries
     }
@@ -145,4 +185,9 @@ impl Parts {
         self.remember(&outcome, &sent);
         Ok(())
     }
+}
+
+fn either(one: &[Vec<bool>], other: &[Vec<bool>]) -> Vec<Vec<bool>> {
+    let columns = |(a, b): (&Vec<bool>, &Vec<bool>)| a.iter().zip(b).map(|(a, b)| *a || *b).collect();
+    one.iter().zip(other).map(columns).collect()
 }

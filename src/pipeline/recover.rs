@@ -19,15 +19,16 @@ use super::job::{JobError, JobEvent};
 use super::refusal::{Accept, Refusal};
 use super::returning::{Returning, returning};
 use super::silent::answered_by_all;
+use super::sources::Need;
 use super::witness::Witness;
 use super::{Progress, Restored, StepOutcome};
 use crate::alert::FORGOTTEN_AFTER;
 use crate::checkpoint::Position;
 use crate::decode::DecodedBatch;
 use crate::event::{EventTime, Offset, Partition, Span, crash_point};
-use crate::history::{Plan, Wanted};
+use crate::history::Plan;
 use crate::rules::Rule;
-use crate::source::kafka::{Assigned, Replay, ReplayRange, first_records_at};
+use crate::source::kafka::{Assigned, Replay, ReplayRange};
 use crate::source::{Fetched, RawBatch};
 
 /// The offsets that a batch covers, by partition.
@@ -75,7 +76,7 @@ pub(super) fn recover(
     if let Some(from) = recovery.rehearse_from {
         recovery.delivered = delivered::read(run.job, from)?;
     }
-    let sources = sources(run, &returning)?;
+    let sources = run.job.origins(&run.parts.contract).sources(&needs(&returning))?;
     recovery.progress.to_replay =
         sources.ranges.iter().map(|range| (range.to.0 - range.from.0).max(0) as u64).sum();
     recovery.progress.to_absorb = sources.plans.iter().map(|plan| plan.rows).sum();
@@ -125,65 +126,17 @@ fn rehearse_from(run: &Incarnation<'_>, returning: &[Returning<'_>]) -> Option<i
     (alerts.0 > 0).then(|| least.saturating_sub(alerts.0).saturating_sub(lateness))
 }
 
-/// Where the rows come from.
-#[derive(Default)]
-struct Sources {
-    plans: Vec<Plan>,
-    ranges: Vec<ReplayRange>,
-    /// Partitions of which older rows are needed than are left.
-    incomplete: Vec<Partition>,
-}
-
-fn sources(run: &Incarnation<'_>, returning: &[Returning<'_>]) -> Result<Sources, JobError> {
-    let policy = &run.job.policy.recovery;
-    let mut sources = Sources::default();
-    let needed: Vec<(&Returning<'_>, i64)> =
-        returning.iter().filter_map(|one| Some((one, one.since?))).collect();
-    let time = |since: i64| EventTime(since.saturating_sub(policy.future.0).max(0));
-    let times: Vec<_> =
-        needed.iter().map(|(one, since)| (one.assignment.partition.clone(), time(*since))).collect();
-    let found = first_records_at(&run.job.consumer.kafka, &run.job.consumer.group, &times)?;
-    for ((one, since), found) in needed.into_iter().zip(found) {
-        let assignment = one.assignment;
-        let partition = assignment.partition.clone();
-        let from = found.unwrap_or(one.next).clamp(assignment.low.min(one.next), one.next);
-        let topic_reaches = from > assignment.low || assignment.low.0 == 0;
-        let plan = match &run.job.history {
-            None => None,
-            Some(kept) => Some(kept.history.plan(
-                &run.parts.contract,
-                &Wanted {
-                    partition: partition.clone(),
-                    stream: assignment.stream,
-                    generation: policy.generation(assignment.stream),
-                    until: one.next,
-                    since,
-                },
-            )?),
-        };
-        let plan = plan.filter(|plan| {
-            for (name, reason) in &plan.unusable {
-                tracing::warn!(segment = %name, %reason, "a segment of the history can't be used");
-            }
-            plan.reaches.is_some()
-                && (plan.complete || plan.starts.is_some_and(|first| first <= from) || !topic_reaches)
-        });
-        let complete = topic_reaches || plan.as_ref().is_some_and(|plan| plan.complete);
-        let resume = plan.as_ref().and_then(|plan| plan.reaches).unwrap_or(from);
-        if resume < assignment.low && resume < one.next {
-            // Rows between the history's end and the topic's beginning are lost to the windows.
-            sources.incomplete.push(partition.clone());
-        } else if !complete {
-            sources.incomplete.push(partition.clone());
-        }
-        sources.plans.extend(plan);
-        sources.ranges.push(ReplayRange {
-            partition,
-            from: resume.max(assignment.low).min(one.next),
-            to: one.next,
-        });
-    }
-    Ok(sources)
+fn needs(returning: &[Returning<'_>]) -> Vec<Need> {
+    let need = |one: &Returning<'_>| {
+        Some(Need {
+            partition: one.assignment.partition.clone(),
+            stream: one.assignment.stream,
+            low: one.assignment.low,
+            next: one.next,
+            since: one.since?,
+        })
+    };
+    returning.iter().filter_map(need).collect()
 }
 
 /// Starts to record, behind what the history already holds.

@@ -55,6 +55,11 @@ impl Reorder {
         self.heap.len() as u64
     }
 
+    /// Whether the same rows wait in both.
+    pub(super) fn holds_the_same(&self, other: &Self) -> bool {
+        self.offsets == other.offsets
+    }
+
     /// All rows below this have been released.
     pub(super) fn released(&self) -> i64 {
         self.released

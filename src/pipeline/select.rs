@@ -88,6 +88,11 @@ fn select_column(
     let Some(sample) = sources.iter().find_map(|columns| columns.get(column)?.as_ref()) else {
         return Ok(None);
     };
+    // Rows that were decoded while other rules were in force may lack a column that no rule reads now.
+    let lacks = |(source, _): &(usize, usize)| sources[*source].get(column).is_none_or(Option::is_none);
+    if places.iter().any(lacks) {
+        return Ok(None);
+    }
     let none = arrow::array::new_empty_array(sample.data_type());
     let arrays =
         sources.iter().map(|columns| columns.get(column).and_then(Option::as_ref).unwrap_or(&none).as_ref());

@@ -7,7 +7,7 @@
 use arrow::error::ArrowError;
 
 use super::select::select;
-use super::{Answered, Core, Counts, Ordered, StepOutcome, finish_batch};
+use super::{Answered, Core, Counts, Ordered, StepOutcome, Work, finish_batch, run};
 use crate::decode::DecodedBatch;
 use crate::graph::{EngineError, EngineInput};
 use crate::rules::Emit;
@@ -42,9 +42,12 @@ impl Core {
 
     /// Takes rows without repeats that were answered before: times and windows move on.
     pub fn absorb(&mut self, batch: DecodedBatch) -> Result<(), EngineError> {
-        self.absorbing = true;
+        let work = self.work;
+        if work == Work::Answer {
+            self.work = Work::Absorb;
+        }
         let absorbed = self.answer(batch);
-        self.absorbing = false;
+        self.work = work;
         absorbed.map(|_| ())
     }
 
@@ -94,7 +97,7 @@ impl Core {
                 // Not their own times: another partition may not have come so far, and its frames must stay whole.
                 let watermarks = vec![self.watermarks.current(); batch.rows.event_time.len()];
                 let input = EngineInput { batch: &batch, watermarks: &watermarks, ties: Ties::Together };
-                let hits = ordered.engine.process(&input)?;
+                let hits = run(&mut ordered.engine, &input, self.work)?;
                 let answered = Answered { emit: Emit::InOrder, batch, hits, late, watermarks };
                 finish_batch(answered, ordered.engine.graph(), outcome);
             }

@@ -10,7 +10,7 @@ use crate::decode::Rows;
 use crate::event::Span;
 
 /// How far each partition has come.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Watermarks {
     lateness: Vec<Span>,
     partitions: Vec<PartitionTime>,

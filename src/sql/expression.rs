@@ -35,19 +35,8 @@ pub(crate) fn columns_read(expression: &Expr) -> BTreeSet<ColumnId> {
     expression.column_refs().into_iter().filter_map(|column| ColumnId::parse(&column.name)).collect()
 }
 
-/// The expression as text, each of its columns as `name` says: equal texts mean equal expressions over equal columns.
-pub(crate) fn canonical(expression: &Expr, mut name: impl FnMut(ColumnId) -> String) -> String {
-    let named = expression.clone().transform_up(|part| match as_column(&part) {
-        Some(column) => {
-            Ok(Transformed::yes(Expr::Column(datafusion_common::Column::from_name(name(column)))))
-        }
-        None => Ok(Transformed::no(part)),
-    });
-    named.map_or_else(|error| error.to_string(), |named| format!("{:?}", named.data))
-}
-
 /// The expression with its columns renamed.
-pub(super) fn renamed(expression: &Expr, mut rename: impl FnMut(ColumnId) -> ColumnId) -> Result<Expr> {
+pub(crate) fn renamed(expression: &Expr, mut rename: impl FnMut(ColumnId) -> ColumnId) -> Result<Expr> {
     let replaced = expression.clone().transform_up(|part| match as_column(&part) {
         Some(column) => Ok(Transformed::yes(reference(rename(column)))),
         None => Ok(Transformed::no(part)),

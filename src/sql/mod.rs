@@ -34,7 +34,7 @@ pub use catalog::{Catalog, CatalogSources};
 pub use constants::{Constant, compared_constants};
 pub use contract::parse_contract;
 pub(crate) use error::first_word;
-pub(crate) use expression::{canonical, columns_read};
+pub(crate) use expression::{columns_read, renamed};
 pub use functions::FUNCTION_NOTES;
 pub use ir::{
     Column, ColumnId, Definition, HashedAggregate, Output, QueryPlan, RowSet, RowSetId, RowSource, RuleGraph,

@@ -11,7 +11,9 @@ use tollgate::decode::{DecodeLimits, Decoders, StreamBinding};
 use tollgate::diagnostic::{Colour, Diagnostic, SourceText, render_all};
 use tollgate::event::{Contract, EventTime, Partition, Span};
 use tollgate::graph::WindowReport;
-use tollgate::pipeline::{Core, CoreSettings, StepOutcome, StreamPolicy, columns_read, engines};
+use tollgate::pipeline::{
+    Before, Core, CoreSettings, StepOutcome, StreamPolicy, columns_read, engines_after,
+};
 use tollgate::rules::CompiledRules;
 use tollgate::source::{Fetched, RawBatch, RawRecord, SourcePartition};
 use tollgate::sql::{Catalog, CatalogSources, Compiled, List, Query, RuleGraph, compile};
@@ -134,6 +136,17 @@ impl World {
         order: Order,
         change: impl FnOnce(&mut RuleGraph),
     ) -> Running {
+        self.running_after(queries, order, change, None)
+    }
+
+    /// Queries that are to take the place of others.
+    pub(crate) fn running_after(
+        &self,
+        queries: &[&str],
+        order: Order,
+        change: impl FnOnce(&mut RuleGraph),
+        before: Option<&Before>,
+    ) -> Running {
         let (catalog, mut compiled) = self.compile(queries);
         assert!(compiled.diagnostics.is_empty(), "{}", render_all(&compiled.diagnostics, Colour::Off));
         change(&mut compiled.graph);
@@ -146,14 +159,15 @@ impl World {
             Order::OnArrival => (&rules, &none),
             Order::InOrder => (&none, &rules),
         };
-        let [arrival, ordered] = engines(arrival, ordered, &settings.windows).expect("the graph runs");
+        let engines = engines_after(arrival, ordered, &settings.windows, before);
+        let [arrival, ordered] = engines.expect("the graph runs");
         let used = columns_read(&contract, [&arrival, &ordered]);
         let bindings = vec![StreamBinding::default(); contract.streams.len()];
         let decoders = Decoders::of_contract(&contract, &bindings, &used, DecodeLimits::default());
         let core = Core::new(&contract, decoders.expect("decoders"), arrival, ordered, settings);
         let names = rules.graph.queries.iter();
         let names = names.map(|query| query.outputs.iter().map(|output| output.name.clone()).collect());
-        Running { core, names: names.collect(), contract, rows: 0, timestamp: None }
+        Running { core, names: names.collect(), used, contract, rows: 0, timestamp: None }
     }
 
     /// The hits of one query, the rows sent in one batch and one by one with the same result.
@@ -190,6 +204,8 @@ pub(crate) struct Running {
     pub(crate) names: Vec<Vec<String>>,
     /// Broker's timestamp of the records that are sent, microseconds.
     pub(crate) timestamp: Option<i64>,
+    /// For each stream, the columns that are read.
+    pub(crate) used: Vec<Vec<bool>>,
     contract: Contract,
     rows: usize,
 }
@@ -201,10 +217,23 @@ impl Running {
         self.table(0, &outcome)
     }
 
+    /// Takes rows in as one batch that was answered elsewhere.
+    pub(crate) fn absorb(&mut self, rows: &[&str]) {
+        let records = self.records(rows);
+        let records: Vec<(usize, &[u8])> =
+            records.iter().map(|(stream, text)| (*stream, text.as_bytes())).collect();
+        let batch = self.batch(&records);
+        let decoded = self.core.decode(batch).expect("rows");
+        self.core.absorb(decoded).expect("the engine goes on");
+    }
+
+    fn records(&self, rows: &[&str]) -> Vec<(usize, String)> {
+        rows.iter().zip(self.rows + 1..).map(|(row, number)| self.record(row, number)).collect()
+    }
+
     /// Sends rows as one batch.
     pub(crate) fn step(&mut self, rows: &[&str]) -> StepOutcome {
-        let records: Vec<(usize, String)> =
-            rows.iter().zip(self.rows + 1..).map(|(row, number)| self.record(row, number)).collect();
+        let records = self.records(rows);
         let records: Vec<(usize, &[u8])> =
             records.iter().map(|(stream, text)| (*stream, text.as_bytes())).collect();
         self.step_records(&records)
@@ -212,6 +241,11 @@ impl Running {
 
     /// Sends records as they are, each with the index of its stream.
     pub(crate) fn step_records(&mut self, records: &[(usize, &[u8])]) -> StepOutcome {
+        let batch = self.batch(records);
+        self.core.step(batch).expect("the engine goes on")
+    }
+
+    fn batch(&mut self, records: &[(usize, &[u8])]) -> Fetched {
         let partition = |(stream, declared): (usize, &Arc<tollgate::event::Stream>)| SourcePartition {
             partition: Partition { topic: declared.name.as_str().into(), partition: 0 },
             stream,
@@ -232,7 +266,7 @@ impl Running {
                 ..RawRecord::default()
             });
         }
-        self.core.step(Fetched::Records(batch)).expect("the engine goes on")
+        Fetched::Records(batch)
     }
 
     /// The hits of one query as a table: a header, then a line a hit.

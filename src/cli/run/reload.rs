@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::cli::failure::Failure;
 use crate::cli::in_force::InForce;
-use crate::cli::service::{answer_order, check_shared_out, parts};
+use crate::cli::service::{answer_order, check_shared_out, next_parts, parts};
 use crate::diagnostic::{Colour, Severity, render_all};
 use crate::pipeline::Change;
 use crate::rules::{RuleFiles, RuleSet, fingerprint};
@@ -84,11 +84,13 @@ impl Watch<'_> {
         }
         let fault = |failure: Failure| failure.message;
         check_shared_out(self.settings, &set).map_err(fault)?;
-        let parts =
-            parts(self.settings, &set, &self.in_force.known_alerts()).map_err(|error| error.to_string())?;
+        let alerts = self.in_force.known_alerts();
+        // Whatever is wrong with them shows here, before anything is changed.
+        parts(self.settings, &set, &alerts).map_err(|error| error.to_string())?;
         let about = difference(&before, &set);
-        self.in_force.replace(Arc::new(set));
-        Ok(Change::Rules { parts: Box::new(parts), about })
+        let set = Arc::new(set);
+        self.in_force.replace(Arc::clone(&set));
+        Ok(Change::Rules { next: next_parts(self.settings, set, alerts), about })
     }
 }
 
