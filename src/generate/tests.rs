@@ -166,6 +166,9 @@ fn every_typology_is_named_by_a_rule_and_every_rule_names_one() {
         }
         for file in std::fs::read_dir(folder).expect("a folder of rules") {
             let path = file.expect("an entry").path();
+            if path.extension().is_none_or(|ending| ending != "sql") {
+                continue;
+            }
             let text = std::fs::read_to_string(&path).expect("a rule");
             let typology = text.lines().find_map(|line| line.strip_prefix("-- @typology: "));
             named.insert(typology.unwrap_or_else(|| panic!("{} has no typology", path.display())).to_owned());

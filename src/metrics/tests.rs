@@ -181,6 +181,7 @@ fn what_is_served_is_what_is_listed_with_its_help_kind_and_labels() {
 fn no_label_is_named_after_something_that_events_bring() {
     let known = [
         "stream",
+        "outcome",
         "reason",
         "rule",
         "status",
@@ -318,6 +319,8 @@ fn buckets_hold_what_was_observed_and_grow_to_the_count() {
 fn commits_are_counted_by_result_from_zero_and_timed_together() {
     let metrics = metrics();
     assert_eq!(value(&metrics, "tollgate_transactions_total", &["ambiguous"]), Some(0.0));
+    metrics.decisions("allow", 2);
+    metrics.reload("done");
     metrics.transaction(TransactionResult::Committed, Duration::from_millis(4));
     metrics.transaction(TransactionResult::Ambiguous, seconds(2));
     metrics.offsets_committed(CommitResult::Done, Duration::from_millis(1));
