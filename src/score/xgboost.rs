@@ -53,8 +53,10 @@ pub(super) fn parse(document: &Value) -> Result<Model, String> {
             return Err(format!("tree {number} is of class {}, and there are {classes}", of_class[number]));
         }
         let nodes = nodes_of(tree, weight).map_err(|cause| format!("tree {number}: {cause}"))?;
-        trees
-            .push((class, Tree::build(&nodes, features).map_err(|cause| format!("tree {number}: {cause}"))?));
+        // A file without them costs only contributions.
+        let covers = numbers(tree, "sum_hessian").ok().filter(|covers| covers.len() == nodes.len());
+        let tree = Tree::build(&nodes, &covers.unwrap_or_default(), features);
+        trees.push((class, tree.map_err(|cause| format!("tree {number}: {cause}"))?));
     }
     let feature_names = learner.get("feature_names").and_then(Value::as_array).into_iter().flatten();
     let feature_names: Vec<String> =
