@@ -121,6 +121,23 @@ fn any_number_of_rows_gives_the_same_answers() {
     }
 }
 
+/// As measured with XGBoost 2.1.4 and 3.2.0; earlier ones took the logit of it.
+#[test]
+fn the_base_score_of_logitraw_is_the_margin_itself() {
+    let text = std::fs::read_to_string(fixture("xgb_logistic.json")).unwrap();
+    let raw = text.replace("binary:logistic", "binary:logitraw");
+    let open = |text: &str| Model::parse(Path::new("m.json"), text.as_bytes());
+    let (logistic, raw_model) = (open(&text).unwrap(), open(&raw).unwrap());
+    let row = [f64::NAN; 4];
+    let bias = |model: &Model| model.contributions(&row, 0).unwrap().bias;
+    let written = text.split("\"base_score\":\"[").nth(1).unwrap().split(']').next().unwrap();
+    let base: f64 = written.parse().unwrap();
+    let margin = (base / (1.0 - base)).ln();
+    assert!((bias(&raw_model) - bias(&logistic) - (base - margin)).abs() < 1e-6);
+    let old = raw.replace("\"version\":[3,", "\"version\":[1,");
+    assert!(open(&old).unwrap_err().to_string().contains("from XGBoost 2.0 on"));
+}
+
 #[test]
 fn links_that_form_no_tree_are_refused() {
     let text = std::fs::read_to_string(fixture("lgb_binary.txt")).unwrap();

@@ -33,6 +33,13 @@ pub(super) fn parse(document: &Value) -> Result<Model, String> {
     };
     let objective = text(at(learner, "objective")?, "name")?.to_owned();
     let (transform, to_margin) = objective_of(&objective)?;
+    let major = document.get("version").and_then(|version| version.get(0)).and_then(whole);
+    if objective == "binary:logitraw" && major.is_none_or(|major| major < 2) {
+        // Their base score was a probability; since then it is the margin itself.
+        return Err(
+            "objective binary:logitraw can be used from XGBoost 2.0 on: train it again there".to_owned()
+        );
+    }
     let base = base_scores(parameters, classes)?.into_iter().map(to_margin).collect::<Vec<_>>();
     if let Some(bad) = base.iter().find(|base| !base.is_finite()) {
         return Err(format!("base_score gives {bad}, which is no start for {objective}"));
@@ -92,7 +99,7 @@ fn objective_of(name: &str) -> Result<(Transform, ToMargin), String> {
     let log: fn(f64) -> f64 = |base| f64::from((base as f32).ln());
     Ok(match name {
         "binary:logistic" | "reg:logistic" => (Transform::Logistic(1.0), logit),
-        "binary:logitraw" => (Transform::Identity, logit),
+        "binary:logitraw" => (Transform::Identity, same),
         "binary:hinge" => (Transform::Hinge, same),
         "multi:softprob" => (Transform::Softmax, same),
         "count:poisson" | "reg:gamma" | "reg:tweedie" | "survival:cox" | "survival:aft" => {
