@@ -33,13 +33,7 @@ pub(super) fn parse(document: &Value) -> Result<Model, String> {
     };
     let objective = text(at(learner, "objective")?, "name")?.to_owned();
     let (transform, to_margin) = objective_of(&objective)?;
-    let major = document.get("version").and_then(|version| version.get(0)).and_then(whole);
-    if objective == "binary:logitraw" && major.is_none_or(|major| major < 2) {
-        // Their base score was a probability; since then it is the margin itself.
-        return Err(
-            "objective binary:logitraw can be used from XGBoost 2.0 on: train it again there".to_owned()
-        );
-    }
+    refuse_old_margins(document, &objective)?;
     let base = base_scores(parameters, classes)?.into_iter().map(to_margin).collect::<Vec<_>>();
     if let Some(bad) = base.iter().find(|base| !base.is_finite()) {
         return Err(format!("base_score gives {bad}, which is no start for {objective}"));
@@ -85,6 +79,17 @@ pub(super) fn parse(document: &Value) -> Result<Model, String> {
         divisor: 1.0,
         transform,
     })
+}
+
+/// Until 2.0 the base score of `binary:logitraw` was a probability; since then it is the margin itself.
+fn refuse_old_margins(document: &Value, objective: &str) -> Result<(), String> {
+    let major = document.get("version").and_then(|version| version.get(0)).and_then(whole);
+    if objective == "binary:logitraw" && major.is_none_or(|major| major < 2) {
+        return Err(
+            "objective binary:logitraw can be used from XGBoost 2.0 on: train it again there".to_owned()
+        );
+    }
+    Ok(())
 }
 
 /// From a base score as users write it to the margin that trees add to.
