@@ -134,6 +134,7 @@
 //! | a history that is damaged in any way costs time and never a row | `history::tests::damage` |
 //! | every alert exactly once, whatever is killed, frozen or cut | `tests/faults` |
 //! | no receipt before all of its steps are acknowledged; a restart goes on from the commit | `tests/kafka_embedded.rs` |
+//! | a model's predictions and contributions are those of its library; a damaged file is refused and never panics | `score::tests` |
 //! | the same seed generates the same bytes | `generate::tests` |
 //! | what the README shows is what happens | `tests/readme.rs` |
 //! | a core that took over at any row answers as one that had its rules from the beginning | `tests/takeover.rs` |

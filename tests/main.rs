@@ -17,6 +17,7 @@ mod kafka_embedded;
 mod kafka_real;
 mod lints;
 mod models_in_rules;
+mod plan;
 mod readme;
 mod recovery_real;
 mod reload;

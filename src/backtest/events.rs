@@ -75,6 +75,11 @@ impl Labels {
             .or_insert(label);
     }
 
+    /// Whether an event is known as a fraud.
+    pub fn is_fraud(&self, id: &str) -> bool {
+        self.by_id.get(id).is_some_and(|label| label.fraud)
+    }
+
     /// How many events have a label.
     pub fn len(&self) -> usize {
         self.by_id.len()

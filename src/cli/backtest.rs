@@ -197,6 +197,11 @@ fn named_set(text: &str) -> Result<NamedSet, String> {
     Ok(NamedSet { name: name.to_owned(), rules })
 }
 
+/// Labels of a file, for verbs that ask only whether an event is a fraud.
+pub(super) fn read_labels(file: &std::path::Path) -> Result<crate::backtest::Labels, Failure> {
+    labels::read(file, Span(0))
+}
+
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let clock = SystemClock::start();
     rayon::ThreadPoolBuilder::new()

@@ -15,6 +15,7 @@ mod generate;
 mod history;
 mod in_force;
 mod job;
+mod plan;
 mod replay;
 mod rules;
 mod run;
@@ -53,6 +54,7 @@ enum Verb {
     Replay(replay::Arguments),
     Backtest(Box<backtest::Arguments>),
     Bench(bench::Arguments),
+    Plan(plan::Arguments),
     Generate(generate::Arguments),
     History(history::Arguments),
     DeadLetters(dead_letters::Arguments),
@@ -85,6 +87,7 @@ pub fn main() -> Exit {
         Verb::Replay(arguments) => replay::run(&arguments),
         Verb::Backtest(arguments) => backtest::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
+        Verb::Plan(arguments) => plan::run(&arguments),
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Generate(arguments) => generate::run(&arguments),
         Verb::History(arguments) => history::run(&arguments),

@@ -57,7 +57,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Model, String> {
     let transform = objective_of(&objective)?;
     let mut trees = Vec::with_capacity(sections.len());
     for (number, fields) in sections.iter().enumerate() {
-        let tree = nodes_of(fields).and_then(|nodes| Tree::build(&nodes, features));
+        let tree =
+            nodes_of(fields).and_then(|nodes| Tree::build(&nodes, &covers_of(fields, nodes.len()), features));
         trees.push((number % classes, tree.map_err(|cause| format!("tree {number}: {cause}"))?));
     }
     #[expect(clippy::cast_precision_loss, reason = "rounds are few")]
@@ -150,6 +151,17 @@ fn nodes_of(fields: &Fields) -> Result<Vec<Described>, String> {
     }
     nodes.extend(leaves.into_iter().map(Described::Leaf));
     Ok(nodes)
+}
+
+/// The training rows of each node, splits first; empty where the file has none, which costs only contributions.
+fn covers_of(fields: &Fields, nodes: usize) -> Vec<f64> {
+    if nodes == 1 {
+        return vec![1.0];
+    }
+    let splits = many::<f64>(fields, "internal_count");
+    let leaves = many::<f64>(fields, "leaf_count");
+    let covers = splits.and_then(|splits| Ok([splits, leaves?].concat()));
+    covers.ok().filter(|covers| covers.len() == nodes).unwrap_or_default()
 }
 
 fn test_of(fields: &Fields, kind: u8, threshold: f64) -> Result<Test, String> {

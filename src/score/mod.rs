@@ -4,6 +4,7 @@
 //! wrong, truncated or hostile is a [`ModelError`] that says what is wrong. What would surprise: sums are made
 //! in `f32` for XGBoost and `f64` for LightGBM, tree by tree, since that is what the libraries do.
 
+mod contributions;
 mod lightgbm;
 mod tree;
 mod ubjson;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use arrow::array::{Array, Float64Array};
 use sha2::{Digest, Sha256};
 
+pub use contributions::Contributions;
 use tree::Tree;
 
 /// Largest model file that is read.

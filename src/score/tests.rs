@@ -59,6 +59,57 @@ fn every_model_answers_as_its_library_does() {
 }
 
 #[test]
+fn contributions_are_those_of_the_library() {
+    let rows = table("rows.csv");
+    for file in MODELS {
+        let model = Model::open(&fixture(file)).unwrap();
+        let expected = table(&format!("{}.contributions.csv", model.name));
+        assert!(expected.len() >= 40 * model.classes, "{file}");
+        for (number, expected) in expected.iter().enumerate() {
+            let (row, class) = (number / model.classes, number % model.classes);
+            let values: Vec<f64> = rows[row].iter().map(|value| value.unwrap_or(f64::NAN)).collect();
+            let found = model.contributions(&values, class).unwrap();
+            assert_eq!(found.features.len() + 1, expected.len(), "{file}");
+            for (at, expected) in expected.iter().enumerate() {
+                let found = *found.features.get(at).unwrap_or(&found.bias);
+                // LightGBM averages the trees of a forest in its predictions, and only adds their contributions up.
+                let expected = expected.unwrap() / model.divisor;
+                let apart = (found - expected).abs();
+                assert!(
+                    apart <= 1e-5_f64.max(1e-6 * expected.abs()),
+                    "{file} row {row} class {class} feature {at}: {found} is not {expected}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn contributions_add_up_to_the_sum_of_the_trees() {
+    let rows = table("rows.csv");
+    let model = Model::open(&fixture("xgb_squared.ubj")).unwrap();
+    let columns = columns(&rows);
+    let answers = model.predict(&columns.iter().collect::<Vec<_>>());
+    for (row, answer) in rows.iter().zip(answers) {
+        let values: Vec<f64> = row.iter().map(|value| value.unwrap_or(f64::NAN)).collect();
+        let found = model.contributions(&values, 0).unwrap();
+        let sum = found.bias + found.features.iter().sum::<f64>();
+        assert!((sum - answer).abs() < 1e-5, "{sum} is not {answer}");
+    }
+}
+
+#[test]
+fn a_file_without_the_training_counts_predicts_and_has_no_contributions() {
+    let text = std::fs::read_to_string(fixture("lgb_binary.txt")).unwrap();
+    let model = Model::parse(Path::new("m.txt"), text.replace("leaf_count=", "gone=").as_bytes()).unwrap();
+    assert_eq!(model.contributions(&[1.0; 4], 0), None);
+    let sound = Model::open(&fixture("lgb_binary.txt")).unwrap();
+    assert!(sound.contributions(&[1.0; 4], 0).is_some());
+    assert_eq!(sound.contributions(&[1.0; 4], 1), None, "there is no class 1");
+    assert_eq!(sound.contributions(&[1.0; 3], 0), None, "a feature is missing");
+}
+
+#[test]
 fn any_number_of_rows_gives_the_same_answers() {
     let rows = table("rows.csv");
     let model = Model::open(&fixture("xgb_softprob.ubj")).unwrap();
@@ -68,6 +119,23 @@ fn any_number_of_rows_gives_the_same_answers() {
         let some = columns(&rows[..count]);
         assert_eq!(model.predict(&some.iter().collect::<Vec<_>>()), all[..count * 3], "{count} rows");
     }
+}
+
+/// As measured with XGBoost 2.1.4 and 3.2.0; earlier ones took the logit of it.
+#[test]
+fn the_base_score_of_logitraw_is_the_margin_itself() {
+    let text = std::fs::read_to_string(fixture("xgb_logistic.json")).unwrap();
+    let raw = text.replace("binary:logistic", "binary:logitraw");
+    let open = |text: &str| Model::parse(Path::new("m.json"), text.as_bytes());
+    let (logistic, raw_model) = (open(&text).unwrap(), open(&raw).unwrap());
+    let row = [f64::NAN; 4];
+    let bias = |model: &Model| model.contributions(&row, 0).unwrap().bias;
+    let written = text.split("\"base_score\":\"[").nth(1).unwrap().split(']').next().unwrap();
+    let base: f64 = written.parse().unwrap();
+    let margin = (base / (1.0 - base)).ln();
+    assert!((bias(&raw_model) - bias(&logistic) - (base - margin)).abs() < 1e-6);
+    let old = raw.replace("\"version\":[3,", "\"version\":[1,");
+    assert!(open(&old).unwrap_err().to_string().contains("from XGBoost 2.0 on"));
 }
 
 #[test]
@@ -120,7 +188,10 @@ fn five_thousand_damaged_files_are_read_or_refused_and_never_panic() {
                 }
             }
             match Model::parse(Path::new(file), &bytes) {
-                Ok(model) if model.features == 4 => drop(model.predict(&columns)),
+                Ok(model) if model.features == 4 => {
+                    drop(model.predict(&columns));
+                    drop(model.contributions(&[0.5, f64::NAN, 2.0, 3.0], 0));
+                }
                 Ok(_) => {}
                 Err(failure) => {
                     assert!(!failure.to_string().is_empty());

@@ -53,8 +53,20 @@ pub(super) struct Tree {
     nodes: Vec<Node>,
     sets: Vec<Set>,
     depth: usize,
+    /// How many training rows, by their weights, came to each node; empty where the file does not say.
+    covers: Vec<f64>,
     /// Whether all questions are about numbers that may be missing.
     plain: bool,
+}
+
+/// The way of a row at a split.
+pub(super) struct Split {
+    /// What is asked about.
+    pub(super) feature: usize,
+    /// The child that the row goes to.
+    pub(super) taken: usize,
+    /// The other child.
+    pub(super) other: usize,
 }
 
 /// Categories as a bit set.
@@ -65,16 +77,21 @@ struct Set {
 }
 
 impl Tree {
-    /// Orders the nodes for the walk.
+    /// Orders the nodes for the walk. `covers` has a weight for each node, or is empty.
     ///
     /// # Errors
     /// Says which link leads nowhere or back, or what is too large.
-    pub(super) fn build(described: &[Described], features: usize) -> Result<Self, String> {
+    pub(super) fn build(described: &[Described], covers: &[f64], features: usize) -> Result<Self, String> {
         if described.is_empty() || described.len() > NODES_MAX {
             return Err(format!("a tree has {} nodes; 1 to {NODES_MAX} can be used", described.len()));
         }
-        let mut tree =
-            Self { nodes: Vec::with_capacity(described.len()), sets: Vec::new(), depth: 0, plain: true };
+        let mut tree = Self {
+            nodes: Vec::with_capacity(described.len()),
+            sets: Vec::new(),
+            depth: 0,
+            covers: Vec::with_capacity(covers.len()),
+            plain: true,
+        };
         let mut seen = vec![false; described.len()];
         let mut level = vec![0_usize];
         let mut placed = 1;
@@ -94,6 +111,7 @@ impl Tree {
                     placed += 2;
                 }
                 tree.nodes.push(node);
+                tree.covers.extend(covers.get(at));
             }
             if !next.is_empty() {
                 tree.depth += 1;
@@ -145,6 +163,41 @@ impl Tree {
                 }
             }
         }
+    }
+
+    /// The way of `row` at a node; `None` at a leaf.
+    pub(super) fn split(&self, at: usize, row: &[f64]) -> Option<Split> {
+        let node = self.nodes.get(at).filter(|node| node.step == 1)?;
+        let left = node.left as usize;
+        let right = usize::from(self.right(node, *row.get(node.feature as usize)?));
+        Some(Split { feature: node.feature as usize, taken: left + right, other: left + 1 - right })
+    }
+
+    /// The value of a leaf.
+    pub(super) fn value(&self, at: usize) -> f64 {
+        self.nodes.get(at).map_or(0.0, |node| node.number)
+    }
+
+    /// The share of a node's training rows that went to one of its children.
+    pub(super) fn share(&self, child: usize, at: usize) -> f64 {
+        match (self.covers.get(child), self.covers.get(at)) {
+            (Some(child), Some(cover)) if *cover > 0.0 => child / cover,
+            _ => 0.0,
+        }
+    }
+
+    /// The mean of the leaves over the training rows; `None` where the file does not say how many went where.
+    pub(super) fn expected(&self) -> Option<f64> {
+        if self.covers.len() != self.nodes.len() {
+            return None;
+        }
+        // Children stand behind their parents.
+        let mut means: Vec<f64> = self.nodes.iter().map(|node| node.number).collect();
+        for (at, node) in self.nodes.iter().enumerate().rev().filter(|(_, node)| node.step == 1) {
+            let left = node.left as usize;
+            means[at] = means[left] * self.share(left, at) + means[left + 1] * self.share(left + 1, at);
+        }
+        means.first().copied()
     }
 
     /// The value of the leaf that each row of a block ends in; `width` is the length of a row.

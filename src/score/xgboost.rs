@@ -33,6 +33,7 @@ pub(super) fn parse(document: &Value) -> Result<Model, String> {
     };
     let objective = text(at(learner, "objective")?, "name")?.to_owned();
     let (transform, to_margin) = objective_of(&objective)?;
+    refuse_old_margins(document, &objective)?;
     let base = base_scores(parameters, classes)?.into_iter().map(to_margin).collect::<Vec<_>>();
     if let Some(bad) = base.iter().find(|base| !base.is_finite()) {
         return Err(format!("base_score gives {bad}, which is no start for {objective}"));
@@ -53,8 +54,10 @@ pub(super) fn parse(document: &Value) -> Result<Model, String> {
             return Err(format!("tree {number} is of class {}, and there are {classes}", of_class[number]));
         }
         let nodes = nodes_of(tree, weight).map_err(|cause| format!("tree {number}: {cause}"))?;
-        trees
-            .push((class, Tree::build(&nodes, features).map_err(|cause| format!("tree {number}: {cause}"))?));
+        // A file without them costs only contributions.
+        let covers = numbers(tree, "sum_hessian").ok().filter(|covers| covers.len() == nodes.len());
+        let tree = Tree::build(&nodes, &covers.unwrap_or_default(), features);
+        trees.push((class, tree.map_err(|cause| format!("tree {number}: {cause}"))?));
     }
     let feature_names = learner.get("feature_names").and_then(Value::as_array).into_iter().flatten();
     let feature_names: Vec<String> =
@@ -78,6 +81,17 @@ pub(super) fn parse(document: &Value) -> Result<Model, String> {
     })
 }
 
+/// Until 2.0 the base score of `binary:logitraw` was a probability; since then it is the margin itself.
+fn refuse_old_margins(document: &Value, objective: &str) -> Result<(), String> {
+    let major = document.get("version").and_then(|version| version.get(0)).and_then(whole);
+    if objective == "binary:logitraw" && major.is_none_or(|major| major < 2) {
+        return Err(
+            "objective binary:logitraw can be used from XGBoost 2.0 on: train it again there".to_owned()
+        );
+    }
+    Ok(())
+}
+
 /// From a base score as users write it to the margin that trees add to.
 type ToMargin = fn(f64) -> f64;
 
@@ -90,7 +104,7 @@ fn objective_of(name: &str) -> Result<(Transform, ToMargin), String> {
     let log: fn(f64) -> f64 = |base| f64::from((base as f32).ln());
     Ok(match name {
         "binary:logistic" | "reg:logistic" => (Transform::Logistic(1.0), logit),
-        "binary:logitraw" => (Transform::Identity, logit),
+        "binary:logitraw" => (Transform::Identity, same),
         "binary:hinge" => (Transform::Hinge, same),
         "multi:softprob" => (Transform::Softmax, same),
         "count:poisson" | "reg:gamma" | "reg:tweedie" | "survival:cox" | "survival:aft" => {

@@ -74,7 +74,7 @@ def train(folder):
     answers = {}
     data = lambda y=None: xgb.DMatrix(x, y, feature_names=names, feature_types=["q"] * 5 + ["c", "c", "q"])
     for i, (objective, target, options) in enumerate(xgb_models()):
-        options = {"objective": objective, "seed": i, "nthread": 2, **options}
+        options = {"objective": objective, "seed": i, "nthread": 1, **options}
         if objective.startswith("multi"):
             options["num_class"] = 4
         booster = xgb.train(options, data(targets[target]), 5 + i * 3)
@@ -82,7 +82,7 @@ def train(folder):
         answers[f"x{i}"] = (booster.predict(data()).reshape(ROWS, -1), options)
     wide = x.astype(np.float64)
     for i, (objective, target, options) in enumerate(lgb_models()):
-        options = {"objective": objective, "seed": i, "num_threads": 2, "verbose": -1, "min_data_per_group": 20, "cat_smooth": 1, **options}
+        options = {"objective": objective, "seed": i, "num_threads": 1, "verbose": -1, "min_data_per_group": 20, "cat_smooth": 1, **options}
         if objective.startswith("multi"):
             options["num_class"] = 4
         sets = lgb.Dataset(wide, targets[target], feature_name=names, categorical_feature=[5, 6], params=options)
