@@ -113,6 +113,8 @@ fn used() -> Metrics {
         1 << 30,
     );
     metrics.restarted("transaction_aborted");
+    metrics.decisions("allow", 2);
+    metrics.reload("done");
     metrics
 }
 
@@ -319,8 +321,6 @@ fn buckets_hold_what_was_observed_and_grow_to_the_count() {
 fn commits_are_counted_by_result_from_zero_and_timed_together() {
     let metrics = metrics();
     assert_eq!(value(&metrics, "tollgate_transactions_total", &["ambiguous"]), Some(0.0));
-    metrics.decisions("allow", 2);
-    metrics.reload("done");
     metrics.transaction(TransactionResult::Committed, Duration::from_millis(4));
     metrics.transaction(TransactionResult::Ambiguous, seconds(2));
     metrics.offsets_committed(CommitResult::Done, Duration::from_millis(1));

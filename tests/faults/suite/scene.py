@@ -5,6 +5,8 @@ import threading
 import time
 from pathlib import Path
 
+from confluent_kafka import KafkaException
+
 from . import checker
 from .job import RULES, Job, write_settings
 from .workload import PARTITIONS, Workload
@@ -76,10 +78,13 @@ class Scene:
 
     def caught_up(self, seconds):
         """Whether, within so long, all that is in the topic now was answered; what comes meanwhile gives it its turn."""
-        deadline = time.monotonic() + seconds
-        ends = self.cluster.ends(self.topic)
+        deadline, ends = time.monotonic() + seconds, None
         while time.monotonic() < deadline:
-            read = self.cluster.committed(self.group, self.topic)
+            try:
+                ends = ends or self.cluster.ends(self.topic)
+                read = self.cluster.committed(self.group, self.topic)
+            except KafkaException:
+                continue  # The broker is on its way back.
             if all(read[p] >= end for p, end in ends.items()):
                 return True
             time.sleep(0.3)
