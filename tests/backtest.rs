@@ -153,6 +153,22 @@ fn a_file_of_labels_gives_the_same_figures_as_a_column() {
         writeln!(table, "{index},2026-01-05T00:00:00Z,{}", u8::from(payment.fraud)).unwrap();
     }
     scratch.write("labels.csv", &table);
+    // The column may be called `is_fraud`; what can't be read as one is refused, and not taken for a list of frauds.
+    let all: String = (0..4)
+        .map(|index| {
+            format!(
+                "{{\"event_id\":\"{index}\",\"known_at\":\"2026-02-01T00:00:00Z\",\"is_fraud\":{}}}\n",
+                index == 1
+            )
+        })
+        .collect();
+    scratch.write("named.ndjson", &all);
+    assert_eq!(backtest(&scratch, "--labels named.ndjson")["scope"]["frauds"], 1);
+    scratch.write("named.ndjson", &all.replace("true", "\"yes\""));
+    let refused =
+        scratch.shell("tollgate backtest --input events.ndjson --entity-column card --labels named.ndjson");
+    assert_eq!(refused.code, Some(2), "{}", refused.text);
+    assert!(refused.text.contains("fraud or is_fraud"), "{}", refused.text);
     let mut by_table = backtest(&scratch, "--labels labels.csv --label-delay 7d");
     by_table["run"] = Value::Null;
     assert_eq!(by_column, by_table);

@@ -151,3 +151,24 @@ fn thresholds_that_can_not_be_reached_are_refused() {
         assert!(printed.text.contains(part), "{}", printed.text);
     }
 }
+
+#[test]
+fn a_rule_in_shadow_does_not_take_the_decision_from_live_rules_of_the_other_order() {
+    let query = "SELECT tx_id, amount FROM payments WHERE amount > 100";
+    let rules = [
+        ("a.sql", rule("a", "live", 95, "-- @action: block\n-- @emit: in_order\n", query)),
+        ("s.sql", rule("s", "shadow", 10, "-- @emit: on_arrival\n", query)),
+    ];
+    let bench = Bench::new(&rules, "");
+    for (index, card) in ["c1", "c2", "c1", "c2"].iter().enumerate() {
+        bench.pay(&format!("t{index}"), &format!("2026-11-22T10:0{index}:00Z"), card, "200.00");
+    }
+    bench.flush();
+    let job = bench.start();
+    // The last payment of each partition waits for the time to move on.
+    bench.wait_until("decisions", || bench.lines("decisions.ndjson").len() >= 2);
+    assert_eq!(stop(job), Some(0));
+    let decisions = bench.lines("decisions.ndjson");
+    assert!(decisions.iter().all(|decision| decision["outcome"] == json!("block")), "{decisions:?}");
+    assert!(!bench.lines("shadow.ndjson").is_empty());
+}

@@ -438,9 +438,14 @@ impl AlertMaker {
         self.settings.id_of(coordinates, stream, &[&rule.header.id, &rule.version, &ordinal.to_string()])
     }
 
-    /// From which event time on the windows of all rules hold everything; none where they always did.
-    pub(crate) fn exact_since(&self) -> Option<EventTime> {
-        self.exact_since.iter().copied().max().flatten()
+    /// From which event time on the windows of a rule hold everything; none where they always did.
+    pub(crate) fn exact_since(&self, rule: usize) -> Option<EventTime> {
+        self.exact_since.get(rule).copied().flatten()
+    }
+
+    /// Whether a rule makes alerts about events of this time: it is switched on, and within its validity.
+    pub(crate) fn judges(&self, rule: usize, at: EventTime) -> bool {
+        !self.off[rule] && self.rules[rule].header.judges(at)
     }
 
     /// What tells its alerts from those of another deployment.

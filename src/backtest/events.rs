@@ -56,7 +56,7 @@ pub struct Label {
     pub known_at: i64,
 }
 
-/// Labels by event id; of two for one event the one known later counts.
+/// Labels by event id; of two that differ the one known later counts, and one that is said again was known at first.
 #[derive(Debug, Clone, Default)]
 pub struct Labels {
     by_id: HashMap<String, Label>,
@@ -68,7 +68,9 @@ impl Labels {
         self.by_id
             .entry(id)
             .and_modify(|known| {
-                if label.known_at >= known.known_at {
+                if label.fraud == known.fraud {
+                    known.known_at = known.known_at.min(label.known_at);
+                } else if label.known_at >= known.known_at {
                     *known = label;
                 }
             })

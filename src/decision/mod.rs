@@ -117,7 +117,10 @@ pub fn decide(settings: &DecisionSettings, maker: &AlertMaker, evidence: Evidenc
     let mut hits = hits_of(evidence.made, rules);
     hits.sort_by_key(|(row, _)| *row);
     let mut hits = hits.into_iter().peekable();
-    let exact_since = maker.exact_since();
+    let mut failed: Vec<(u32, usize)> =
+        evidence.errors.iter().map(|error| (error.row, error.query)).collect();
+    failed.sort_unstable();
+    let whole = failed.is_empty() && (0..rules.len()).all(|rule| maker.exact_since(rule).is_none());
     let rows = 0..u32::try_from(evidence.batch.rows.event_time.len()).unwrap_or(u32::MAX);
     let mut decisions = Vec::new();
     for row in rows {
@@ -126,7 +129,7 @@ pub fn decide(settings: &DecisionSettings, maker: &AlertMaker, evidence: Evidenc
             own.push(hit);
         }
         let event_time = EventTime(evidence.batch.rows.event_time[row as usize]);
-        let degraded = degraded(row, event_time, exact_since, evidence.errors, rules);
+        let degraded = if whole { Vec::new() } else { degraded(row, event_time, &failed, maker, rules) };
         if settings.decide == Decide::Touched && own.is_empty() && degraded.is_empty() {
             continue;
         }
@@ -161,29 +164,25 @@ fn hits_of<'a>(made: &'a AlertBatch, rules: &'a [Rule]) -> Vec<(u32, HitMessage<
     hits
 }
 
-/// Live rules that could not judge the event as they should.
+/// Live rules that could not judge an event as they should; `failed` are the rows and rules that failed, in order.
 fn degraded<'a>(
     row: u32,
     event_time: EventTime,
-    exact_since: Option<EventTime>,
-    errors: &[RowError],
+    failed: &[(u32, usize)],
+    maker: &AlertMaker,
     rules: &'a [Rule],
 ) -> Vec<Degraded<'a>> {
-    let failed = |index: usize| errors.iter().any(|error| error.row == row && error.query == index);
-    let early = exact_since.is_some_and(|since| event_time < since);
-    if errors.is_empty() && !early {
-        return Vec::new();
-    }
-    let live = rules.iter().enumerate().filter(|(_, rule)| rule.header.status == Status::Live);
     let outcome = |(index, rule): (usize, &'a Rule)| {
-        let outcome = match (failed(index), early) {
+        let early = maker.exact_since(index).is_some_and(|since| event_time < since);
+        let outcome = match (failed.binary_search(&(row, index)).is_ok(), early) {
             (true, _) => "error",
             (false, true) => "not_enough_history",
             (false, false) => return None,
         };
-        Some(Degraded { rule_id: &rule.header.id, outcome })
+        let asked = rule.header.status == Status::Live && maker.judges(index, event_time);
+        asked.then_some(Degraded { rule_id: &rule.header.id, outcome })
     };
-    live.filter_map(outcome).collect()
+    rules.iter().enumerate().filter_map(outcome).collect()
 }
 
 fn decision(

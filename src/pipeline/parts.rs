@@ -12,7 +12,7 @@ use crate::alert::{AlertMaker, AlertSettings, AlertSummary};
 use crate::decode::{DecodeError, DecodeLimits, Decoders, StreamBinding};
 use crate::event::{Contract, EventTime};
 use crate::graph::EngineError;
-use crate::rules::{Emit, Rule, RuleSet, Standings};
+use crate::rules::{Emit, Rule, RuleSet, Standings, Status};
 use crate::source::Fetched;
 
 /// Core and makers of alerts that belong together.
@@ -146,10 +146,14 @@ impl Parts {
         summaries
     }
 
-    /// Whether rows answered in this order are decided then: on arrival, unless no rule is answered so.
+    /// Whether rows answered in this order are decided then: on arrival, unless all live rules are answered in order.
+    /// Rules in shadow have no say in it either.
     pub(super) fn decides(&self, emit: Emit) -> bool {
-        let none_on_arrival = self.on_arrival.rules().is_empty() && !self.in_order.rules().is_empty();
-        (emit == Emit::InOrder) == none_on_arrival
+        let live = |maker: &AlertMaker| maker.rules().iter().any(|rule| rule.header.status == Status::Live);
+        let in_order = live(&self.in_order) && !live(&self.on_arrival);
+        // Without a graph of its own no row is answered on arrival.
+        let only_in_order = self.on_arrival.rules().is_empty() && !self.in_order.rules().is_empty();
+        (emit == Emit::InOrder) == (in_order || only_in_order)
     }
 
     /// The maker of alerts for an order of answers.
