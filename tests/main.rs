@@ -24,6 +24,7 @@ mod reload;
 mod rule_checks;
 mod rule_files;
 mod rule_tests;
+mod schemas;
 mod scratch;
 mod sharing;
 mod sql_accepted;
