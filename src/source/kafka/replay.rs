@@ -164,9 +164,22 @@ pub fn first_records_at(
     let failed = |fault| SourceError::stop("asking the brokers for offsets by time", &fault);
     times
         .iter()
-        .map(|(partition, time)| positions::first_at(&consumer, partition, *time))
+        .map(|(partition, time)| patient(|| positions::first_at(&consumer, partition, *time)))
         .collect::<Result<_, _>>()
         .map_err(failed)
+}
+
+/// Asks again while brokers that come back still look for leaders and coordinators, for half a minute.
+fn patient<T>(mut ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    const ATTEMPTS_MAX: usize = 60;
+    const PAUSE: Duration = Duration::from_millis(500);
+    for _ in 1..ATTEMPTS_MAX {
+        match ask() {
+            Err(fault) if super::topic::passes(&fault) => std::thread::sleep(PAUSE),
+            answer => return answer,
+        }
+    }
+    ask()
 }
 
 /// Every partition of a topic and the offsets it holds: the oldest, and the next to be written.
@@ -178,11 +191,32 @@ pub fn topic_bounds(
     let consumer = consumer(settings, group)?;
     let failed = |fault| SourceError::stop(&format!("asking the brokers for {topic}"), &fault);
     let wait = super::consumer::ANSWER_WAIT;
-    let metadata = consumer.fetch_metadata(Some(topic), wait).map_err(failed)?;
+    let metadata = patient(|| consumer.fetch_metadata(Some(topic), wait)).map_err(failed)?;
     let numbers = metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|entry| entry.id());
     let bounds = |number| {
-        let (low, high) = consumer.fetch_watermarks(topic, number, wait).map_err(failed)?;
+        let (low, high) = patient(|| consumer.fetch_watermarks(topic, number, wait)).map_err(failed)?;
         Ok((Partition { topic: Arc::from(topic), partition: number }, Offset(low), Offset(high)))
     };
     numbers.map(bounds).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::error::RDKafkaErrorCode as Code;
+
+    use super::*;
+
+    #[test]
+    fn a_broker_that_is_on_its_way_back_is_asked_again_and_a_refusal_is_taken() {
+        let fault = |code| KafkaError::OffsetFetch(code);
+        let mut answers =
+            vec![Ok(7), Err(fault(Code::UnknownLeaderEpoch)), Err(fault(Code::OperationTimedOut))];
+        assert_eq!(patient(|| answers.pop().expect("an answer")), Ok(7));
+        let mut asked = 0;
+        let refused: Result<i32, _> = patient(|| {
+            asked += 1;
+            Err(fault(Code::TopicAuthorizationFailed))
+        });
+        assert_eq!((refused, asked), (Err(fault(Code::TopicAuthorizationFailed)), 1));
+    }
 }

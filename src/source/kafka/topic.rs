@@ -283,7 +283,7 @@ impl TopicReader {
 }
 
 /// Lost connections and the like, which the library gets over by itself.
-fn passes(error: &KafkaError) -> bool {
+pub(super) fn passes(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     !matches!(
         error.rdkafka_error_code(),
