@@ -1,16 +1,18 @@
 """Runs the engines in turn over one file, checks that their alerts are equal, prints a table of what each cost.
 
-    python compare.py --tollgate BINARY --data FOLDER [--format parquet] [--runs 5] [--threads 1] [--bar 3]
+    python compare.py --tollgate BINARY --data FOLDER [--engines duckdb,chdb] [--rules all|each|r1,r4]
+                      [--format parquet] [--name payments] [--runs 5] [--threads 1] [--bar 3]
 
 CPU time and peak memory are those of the whole process, start-up included, as the kernel counts them. The
 engines take turns, so that a busy machine is busy for all of them. Ends with 1 when alerts differ, or when
-Tollgate's rows per CPU-second are fewer than BAR times DuckDB's.
+Tollgate's rows per CPU-second are fewer than BAR times those of the first engine.
 """
 
 # Only the standard library: a child's peak memory is never reported below that of the process it was made by.
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -19,6 +21,14 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RULES = ("r1", "r2", "r3", "r4", "r5", "r6")
+# Name -> what it is called in the table, its program, and the formats that it reads.
+ENGINES = {
+    "duckdb": ("DuckDB, batch", "duckdb_rules.py", ("parquet", "ndjson")),
+    "chdb": ("chDB (ClickHouse), batch", "chdb_rules.py", ("parquet", "ndjson")),
+    "polars": ("Polars, batch", "polars_rules.py", ("parquet", "ndjson")),
+    "datafusion": ("DataFusion, batch", "datafusion_rules.py", ("parquet",)),
+    "python": ("plain Python loop", "python_loop.py", ("ndjson",)),
+}
 
 
 def measured(command, output):
@@ -39,12 +49,22 @@ def measured(command, output):
     }
 
 
-def tollgate(chosen, file):
+def rules_folder(chosen, rules):
+    """A folder with the contract and these rules only."""
+    folder = chosen.data / ("rules-" + "-".join(rules))
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name in ("schema", *rules):
+        shutil.copy(HERE / "velocity" / f"{name}.sql", folder)
+    return folder
+
+
+def tollgate(chosen, file, rules):
     output = chosen.data / "tollgate-hits.ndjson"
-    command = [str(chosen.tollgate), "replay", "--rules", str(HERE / "velocity"), "--input", str(file)]
+    command = [str(chosen.tollgate), "replay", "--rules", str(rules_folder(chosen, rules)), "--input", str(file)]
     command += ["--output", "-", "--threads", str(chosen.threads), "--format", "json"]
     run = measured(command, output)
-    alerts = {rule: [0, 0] for rule in RULES}
+    alerts = {rule: [0, 0] for rule in rules}
     with open(output, encoding="utf-8") as hits:
         for line in hits:
             hit = json.loads(line)
@@ -55,9 +75,10 @@ def tollgate(chosen, file):
     return run | {"alerts": alerts, "rows": rows}
 
 
-def duckdb(chosen, file):
-    output = chosen.data / "duckdb-alerts.json"
-    command = [sys.executable, str(HERE / "duckdb_rules.py"), str(file), "--threads", str(chosen.threads)]
+def peer(chosen, name, file, rules):
+    output = chosen.data / f"{name}-alerts.json"
+    program = HERE / "engines" / ENGINES[name][1]
+    command = [sys.executable, str(program), str(file), ",".join(rules), "--threads", str(chosen.threads)]
     run = measured(command, output)
     return run | {"alerts": json.loads(output.read_text())}
 
@@ -71,10 +92,49 @@ def row(name, runs, rows, base_rate):
     return f"| {name} | {cpu:.2f} ({spread}) | {wall:.2f} | {memory:,.0f} | {rows / cpu:,.0f} | {ratio:.2f} |", ratio
 
 
+def compare(chosen, rules):
+    """One table of all engines; how many times the first engine's rows per CPU-second are Tollgate's."""
+    file = chosen.data / f"{chosen.name}.{chosen.format}"
+    runs = {name: [] for name in (*chosen.engines, "tollgate")}
+    for number in range(1, chosen.runs + 1):
+        for name in chosen.engines:
+            runs[name].append(peer(chosen, name, file, rules))
+        runs["tollgate"].append(tollgate(chosen, file, rules))
+        spent = ", ".join(f"{name} {done[-1]['cpu']:.2f}" for name, done in runs.items())
+        print(f"run {number}, CPU-s: {spent}; load {os.getloadavg()[0]:.1f}", file=sys.stderr)
+    rows = runs["tollgate"][0]["rows"]
+    expected = runs[chosen.engines[0]][0]["alerts"]
+    wrong = False
+    for name, done in runs.items():
+        for rule in rules:
+            others = [run["alerts"][rule] for run in done if run["alerts"][rule] != expected[rule]]
+            if others:
+                wrong = True
+                print(f"{rule}: {name} has {others[0]}, {chosen.engines[0]} {expected[rule]}", file=sys.stderr)
+
+    base_rate = rows / statistics.median(run["cpu"] for run in runs[chosen.engines[0]])
+    print(f"\n{', '.join(rules)}: {rows:,} rows of {chosen.format}, {chosen.threads} thread(s), {chosen.runs} runs each, medians")
+    print(f"\n| engine | CPU s (least to most) | wall s | peak MB | rows a CPU-second | to {chosen.engines[0]} |")
+    print("|---|---|---|---|---|---|")
+    for name in chosen.engines:
+        print(row(ENGINES[name][0], runs[name], rows, base_rate)[0])
+    line, ratio = row("Tollgate, row by row", runs["tollgate"], rows, base_rate)
+    print(line)
+    print("\n| rule | alerts | sum of tx_id |\n|---|---|---|")
+    for rule, (count, total) in expected.items():
+        print(f"| {rule} | {count:,} | {total} |")
+    if wrong:
+        sys.exit("alerts differ")
+    print(f"\nalerts equal in all {sum(map(len, runs.values()))} runs")
+    return ratio
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--tollgate", type=Path, required=True)
     arguments.add_argument("--data", type=Path, required=True)
+    arguments.add_argument("--engines", type=lambda names: names.split(","), default=["duckdb"])
+    arguments.add_argument("--rules", default="all", help="all in one run, each alone, or names with commas between")
     arguments.add_argument("--name", default="payments")
     arguments.add_argument("--format", choices=("parquet", "ndjson"), default="parquet")
     arguments.add_argument("--runs", type=int, default=5)
@@ -82,40 +142,18 @@ def main():
     arguments.add_argument("--bar", type=float, default=0.0)
     chosen = arguments.parse_args()
 
-    file = chosen.data / f"{chosen.name}.{chosen.format}"
-    ours, theirs = [], []
-    for number in range(1, chosen.runs + 1):
-        theirs.append(duckdb(chosen, file))
-        ours.append(tollgate(chosen, file))
-        print(
-            f"run {number}: DuckDB {theirs[-1]['cpu']:.2f} CPU-s, Tollgate {ours[-1]['cpu']:.2f} CPU-s,"
-            f" load {os.getloadavg()[0]:.1f}",
-            file=sys.stderr,
-        )
-    rows = ours[0]["rows"]
-    wrong = [(run["alerts"], theirs[0]["alerts"]) for run in ours + theirs if run["alerts"] != theirs[0]["alerts"]]
-    for got, expected in wrong[:1]:
-        for rule in RULES:
-            verdict = "equal" if got[rule] == expected[rule] else "DIFFERENT"
-            print(f"{rule}: {got[rule]} against DuckDB's {expected[rule]}: {verdict}", file=sys.stderr)
-
-    base_rate = rows / statistics.median(run["cpu"] for run in theirs)
-    print(f"{rows:,} rows of {chosen.format}, {chosen.threads} thread(s), {chosen.runs} runs each, medians")
-    print()
-    print("| engine | CPU s (least to most) | wall s | peak MB | rows a CPU-second | to DuckDB |")
-    print("|---|---|---|---|---|---|")
-    print(row("DuckDB", theirs, rows, base_rate)[0])
-    line, ratio = row("Tollgate", ours, rows, base_rate)
-    print(line)
-    print()
-    print("| rule | alerts | sum of tx_id |\n|---|---|---|")
-    for rule, (count, total) in theirs[0]["alerts"].items():
-        print(f"| {rule} | {count:,} | {total} |")
-    if wrong:
-        sys.exit("alerts differ")
-    print(f"\nalerts equal in all {len(ours) + len(theirs)} runs")
-    if ratio < chosen.bar:
-        sys.exit(f"{ratio:.2f} times DuckDB's rows per CPU-second, and the bar is {chosen.bar:g}")
+    for name in chosen.engines:
+        if name not in ENGINES:
+            arguments.error(f"there is no engine {name}: choose among {', '.join(ENGINES)}")
+        if chosen.format not in ENGINES[name][2]:
+            arguments.error(f"{name} reads {' and '.join(ENGINES[name][2])} here, not {chosen.format}")
+    sets = {"all": [RULES], "each": [(rule,) for rule in RULES]}.get(chosen.rules)
+    sets = sets or [tuple(chosen.rules.split(","))]
+    if unknown := set().union(*sets) - set(RULES):
+        arguments.error(f"there is no rule {', '.join(sorted(unknown))}: choose among {', '.join(RULES)}")
+    ratios = [compare(chosen, rules) for rules in sets]
+    if min(ratios) < chosen.bar:
+        sys.exit(f"{min(ratios):.2f} times the rows per CPU-second of {chosen.engines[0]}, and the bar is {chosen.bar:g}")
 
 
 if __name__ == "__main__":
