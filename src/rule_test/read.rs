@@ -127,7 +127,7 @@ impl Reader<'_> {
                 return;
             }
         };
-        if keys.get("clock").is_some_and(|clock| clock.get_ref().as_bool() == Some(true)) {
+        if self.truth(keys.get("clock")) == Some(true) {
             self.only(keys, &["at", "clock"], "where the clock is moved on, nothing but its time is said");
             let (what, expected) = (What::Clock, Expected::default());
             moments.push(Moment { span, at: EventTime(at), what, expected });
@@ -144,7 +144,7 @@ impl Reader<'_> {
         let every = keys.get("every").map_or(0, |every| self.span(every));
         let expected = self.expected(keys);
         for turn in 0..times {
-            let at = at + turn * every;
+            let at = at.saturating_add(turn.saturating_mul(every));
             let record = self.record(stream, at, moments.len(), &columns, turn + 1);
             let what = What::Event { stream, record };
             moments.push(Moment { span: span.clone(), at: EventTime(at), what, expected: expected.clone() });

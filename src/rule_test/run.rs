@@ -218,16 +218,50 @@ fn compare(moment: usize, expected: &Expected, seen: &Observed) -> Vec<Mismatch>
     found
 }
 
-/// Whether a value is the one that was written: `3`, `3.0`, `"3"` and `"3.00"` are one number, for decimals are text in alerts.
+/// Whether a value is the one that was written: `3`, `3.0`, `"3"` and `"3.00"` are one number, for decimals are text in
+/// alerts. Digits are compared, not floats: a decimal may have more of them than a float holds.
 fn same(given: &Value, written: &Value) -> bool {
     let number = |value: &Value| match value {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.parse::<f64>().ok(),
+        Value::Number(number) => digits(&number.to_string()),
+        Value::String(text) => digits(text),
         _ => None,
     };
     given == written || matches!((number(given), number(written)), (Some(a), Some(b)) if a == b)
 }
 
+/// A number without the zeros that say nothing; none for a text that is no plain number.
+fn digits(text: &str) -> Option<String> {
+    let (sign, plain) = text.strip_prefix('-').map_or(("", text), |plain| ("-", plain));
+    let (whole, part) = plain.split_once('.').unwrap_or((plain, ""));
+    if whole.is_empty() || !whole.chars().chain(part.chars()).all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let (whole, part) = (whole.trim_start_matches('0'), part.trim_end_matches('0'));
+    let sign = if whole.is_empty() && part.is_empty() { "" } else { sign };
+    Some(format!("{sign}{whole}.{part}"))
+}
+
 fn shown(values: &Map<String, Value>) -> String {
     values.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::same;
+
+    #[test]
+    fn numbers_are_compared_by_their_digits_however_many_and_however_written() {
+        for (given, written) in [
+            ("3", json!(3)),
+            ("3.00", json!(3.0)),
+            ("-0.50", json!("-.5".replace("-.", "-0."))),
+            ("0.00", json!("-0")),
+        ] {
+            assert!(same(&json!(given), &written), "{given} {written}");
+        }
+        assert!(!same(&json!("12345678901234567.89"), &json!("12345678901234567.90")));
+        assert!(!same(&json!("c-7"), &json!("c-07")));
+    }
 }
