@@ -9,6 +9,7 @@ use rdkafka::message::Message;
 use tollgate::event::{Clock, SystemClock};
 
 use crate::broker::Broker;
+use crate::job::{SCHEMA, rule, stop};
 use crate::scratch::Scratch;
 
 const WAIT: Duration = Duration::from_secs(60);
@@ -16,15 +17,10 @@ const WAIT: Duration = Duration::from_secs(60);
 /// A folder with a rule that every payment hits, and settings for a job over the topics.
 fn folder(broker: &Broker, payments: &str, alerts: &str) -> Scratch {
     let scratch = Scratch::new();
-    scratch.write(
-        "rules/schema.sql",
-        "CREATE TABLE payments (tx_id VARCHAR NOT NULL, card_id VARCHAR, amount DECIMAL(18,2), \
-         event_time TIMESTAMP NOT NULL, PRIMARY KEY (tx_id));\n",
-    );
+    scratch.write("rules/schema.sql", SCHEMA);
     scratch.write(
         "rules/any.sql",
-        "-- @id: any\n-- @title: Any\n-- @status: live\n-- @severity: low\n-- @score: 1\n-- @reason: \"any\"\n\
-         -- @owner: fraud\nSELECT tx_id, amount FROM payments WHERE amount > 0\n",
+        &rule("any", "live", 1, "", "SELECT tx_id, amount FROM payments WHERE amount > 0"),
     );
     scratch.write(
         "tollgate.toml",
@@ -47,12 +43,6 @@ fn run(scratch: &Scratch) -> Child {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts")
-}
-
-fn stop(job: Child) -> Option<i32> {
-    let id = job.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill runs").success());
-    job.wait_with_output().expect("it ends").status.code()
 }
 
 fn produce(broker: &Broker, topic: &str, ids: std::ops::Range<usize>) {

@@ -6,6 +6,7 @@
 //! coordinates and the rule alone, so the same input in the same order gives the same bytes.
 
 mod budget;
+mod identity;
 mod json;
 mod place;
 mod reason;
@@ -16,7 +17,6 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::decode::DecodedBatch;
 use crate::event::{Contract, Coordinates, EventTime};
@@ -387,11 +387,7 @@ impl AlertMaker {
             "event_id": event_id,
             "entity": {"type": entity_type, "id": entity},
             "event_time": event_time.to_string(),
-            "rule": {
-                "id": header.id, "version": rule.version, "title": header.title, "status": header.status,
-                "severity": header.severity, "typology": header.typology, "owner": header.owner,
-                "runbook": header.runbook, "tags": header.tags,
-            },
+            "rule": identity::of_rule(rule),
             "action": effective(header.action, stale),
             "score": header.score,
             "reason": reason,
@@ -458,23 +454,16 @@ impl AlertSettings {
     /// First 32 hex digits of the SHA-256 of cluster, topic, generation, partition, offset and what tells messages
     /// about one event apart, each ended by a zero byte. Of an alert that is rule, version and the hit's ordinal.
     pub(crate) fn id_of(&self, coordinates: &Coordinates, stream: usize, about: &[&str]) -> String {
-        use std::fmt::Write;
         let generation = self.generations.get(stream).copied().unwrap_or(0);
-        let mut digest = Sha256::new();
         let place = [
             generation.to_string(),
             coordinates.partition.partition.to_string(),
             coordinates.offset.0.to_string(),
         ];
         let named = [self.cluster.as_str(), &coordinates.partition.topic];
-        for part in named.into_iter().chain(place.iter().map(String::as_str)).chain(about.iter().copied()) {
-            digest.update(part.as_bytes());
-            digest.update([0]);
-        }
-        digest.finalize().iter().take(16).fold(String::with_capacity(32), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        identity::hashed(
+            named.into_iter().chain(place.iter().map(String::as_str)).chain(about.iter().copied()),
+        )
     }
 }
 

@@ -14,21 +14,6 @@ pub(crate) fn source_of(batch: &DecodedBatch, row: u32) -> (Coordinates, usize) 
     (Coordinates { partition: source.partition.clone(), offset }, source.stream)
 }
 
-impl Place<'_> {
-    pub(super) fn source(&self) -> (Coordinates, usize) {
-        source_of(self.batch, self.row)
-    }
-
-    /// Whether the event is older than its rule's `@max_age`: by the record's own timestamp, so that it is the same
-    /// whenever the record is read.
-    pub(super) fn stale(&self, rule: &Rule) -> bool {
-        let rows = &self.batch.rows;
-        let (timestamp, event_time) = (rows.timestamp[self.row as usize], rows.event_time[self.row as usize]);
-        let age = timestamp.saturating_sub(event_time);
-        rule.header.max_age.is_some_and(|most| timestamp != i64::MIN && age > most.0)
-    }
-}
-
 /// One hit of one row.
 pub(super) struct Place<'a> {
     pub(super) batch: &'a DecodedBatch,
@@ -42,6 +27,19 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
+    pub(super) fn source(&self) -> (Coordinates, usize) {
+        source_of(self.batch, self.row)
+    }
+
+    /// Whether the event is older than its rule's `@max_age`: by the record's own timestamp, so that it is the same
+    /// whenever the record is read.
+    pub(super) fn stale(&self, rule: &Rule) -> bool {
+        let rows = &self.batch.rows;
+        let (timestamp, event_time) = (rows.timestamp[self.row as usize], rows.event_time[self.row as usize]);
+        let age = timestamp.saturating_sub(event_time);
+        rule.header.max_age.is_some_and(|most| timestamp != i64::MIN && age > most.0)
+    }
+
     pub(super) fn event_time(&self) -> EventTime {
         EventTime(self.batch.rows.event_time[self.row as usize])
     }

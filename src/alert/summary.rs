@@ -1,9 +1,9 @@
 //! The message about hits that a `@budget` held back: `tollgate.alert_summary/1`.
 
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use super::budget::Passed;
+use super::identity;
 use crate::event::{Coordinates, EventTime};
 use crate::rules::{Budget, Rule, Status};
 
@@ -60,11 +60,7 @@ pub(super) fn summary(
     let value = json!({
         "schema": "tollgate.alert_summary/1",
         "alert_id": id,
-        "rule": {
-            "id": header.id, "version": rule.version, "title": header.title, "status": header.status,
-            "severity": header.severity, "typology": header.typology, "owner": header.owner,
-            "runbook": header.runbook, "tags": header.tags,
-        },
+        "rule": identity::of_rule(rule),
         "action": header.action,
         "score": header.score,
         "reason": format!("{hits} more hits past the budget of {}", budget.text),
@@ -98,10 +94,5 @@ pub(super) fn summary(
 /// First 32 hex digits of a SHA-256, so that it looks like the id of an alert and is never one. The first hit is in
 /// it, for instances that share a rule each tell of their own hits.
 fn alert_id(rule: &Rule, until: EventTime, first: &str) -> String {
-    let mut digest = Sha256::new();
-    for part in ["summary", &rule.header.id, &rule.version, &until.0.to_string(), first] {
-        digest.update(part.as_bytes());
-        digest.update([0]);
-    }
-    digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    identity::hashed(["summary", &rule.header.id, &rule.version, &until.0.to_string(), first])
 }

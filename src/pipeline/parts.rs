@@ -89,6 +89,12 @@ impl Parts {
         })
     }
 
+    /// The same for events that stand under the contract's own names, as in files, of no cluster.
+    pub fn of_files(set: &RuleSet, settings: CoreSettings) -> Result<Self, PartsError> {
+        let bindings = vec![StreamBinding::default(); set.catalog.contract.streams.len()];
+        Self::of(set, &bindings, DecodeLimits::default(), settings, &AlertSettings::default())
+    }
+
     /// What these parts keep, for those that follow.
     pub(super) fn before(&self) -> Before {
         self.core.before(&self.used)

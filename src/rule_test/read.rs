@@ -16,7 +16,7 @@ use toml::Spanned;
 use super::{Case, Expected, Moment, What};
 use crate::diagnostic::{Diagnostic, SourceText, choices, suggest};
 use crate::event::{EventTime, Span, Stream};
-use crate::rules::Rule;
+use crate::rules::{Rule, mentions};
 use crate::sql::{Catalog, List};
 
 type Table = BTreeMap<Spanned<String>, Spanned<toml::Value>>;
@@ -174,10 +174,7 @@ impl Reader<'_> {
             }
             None if streams.len() == 1 => Some(0),
             None => {
-                let text = self.rule.source.text.to_lowercase();
-                let mut read = names().enumerate().filter(|(_, name)| {
-                    text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == *name)
-                });
+                let mut read = names().enumerate().filter(|(_, name)| mentions(&self.rule.source.text, name));
                 match (read.next(), read.next()) {
                     (Some((index, _)), None) => Some(index),
                     _ => {

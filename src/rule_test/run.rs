@@ -4,8 +4,7 @@ use serde_json::{Map, Value};
 
 use super::events::{partitions, records, streams_of};
 use super::{Case, Expected, Mismatch, Moment, Observed, Verdict, Way, What};
-use crate::alert::{AlertSettings, json_value};
-use crate::decode::{DecodeLimits, StreamBinding};
+use crate::alert::json_value;
 use crate::graph::EngineError;
 use crate::pipeline::{CoreSettings, Parts, PartsError, Restored, StepOutcome, StreamPolicy};
 use crate::rules::RuleSet;
@@ -83,9 +82,7 @@ impl Trial<'_> {
         let contract = &self.set.catalog.contract;
         let mut settings = CoreSettings::uniform(contract, self.policy);
         settings.windows.shards = shards;
-        let bindings = vec![StreamBinding::default(); contract.streams.len()];
-        let limits = DecodeLimits::default();
-        let mut parts = Parts::of(self.set, &bindings, limits, settings, &AlertSettings::default())?;
+        let mut parts = Parts::of_files(self.set, settings)?;
         for stream in streams_of(&self.case.moments) {
             parts.core.watermarks().expect(index(stream));
         }

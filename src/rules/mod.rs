@@ -42,6 +42,13 @@ pub struct Rule {
     pub columns: Vec<String>,
 }
 
+/// Whether a name stands in a text of SQL as a word of its own, in whatever case.
+pub fn mentions(text: &str, name: &str) -> bool {
+    let mut words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+    let name = name.to_lowercase();
+    words.any(|word| word.to_lowercase() == name)
+}
+
 /// The rules that run under one order of answers, and their graph.
 #[derive(Debug, Clone, Default)]
 pub struct CompiledRules {

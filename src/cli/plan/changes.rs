@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::cli::failure::Failure;
-use crate::rules::{Rule, RuleFiles, RuleSet};
+use crate::rules::{Rule, RuleFiles, RuleSet, mentions};
 
 /// Lines of a difference that are told.
 const LINES_MAX: usize = 60;
@@ -172,15 +172,11 @@ fn file_changes(old: &Path, new: &Path, rules: &BTreeMap<String, Rule>) -> Resul
 
 /// Whether a text names something, itself or through views; views of views end at some depth.
 fn reads(text: &str, name: &str, views: &[(String, String)], depth: usize) -> bool {
-    let named = |name: &str| {
-        let mut words = text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
-        words.any(|word| word.eq_ignore_ascii_case(name))
-    };
-    named(name)
+    mentions(text, name)
         || (depth < 16
-            && views
-                .iter()
-                .any(|(view, text)| view != name && named(view) && reads(text, name, views, depth + 1)))
+            && views.iter().any(|(view, own)| {
+                view != name && mentions(text, view) && reads(own, name, views, depth + 1)
+            }))
 }
 
 fn contents(folder: &Path) -> Result<Contents, Failure> {

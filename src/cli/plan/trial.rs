@@ -6,15 +6,14 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Arguments;
-use crate::alert::{Alert, AlertSettings};
+use crate::alert::Alert;
 use crate::backtest::Labels;
 use crate::cli::failure::Failure;
 use crate::cli::job::parts_failure;
 use crate::cli::replay::input::{Event, Inputs};
-use crate::decode::{DecodeLimits, StreamBinding};
 use crate::event::{Clock, Coordinates, EventTime};
 use crate::pipeline::{CoreSettings, Parts, StepOutcome, StreamPolicy};
-use crate::rules::{Emit, RuleSet};
+use crate::rules::RuleSet;
 
 /// Rows a batch.
 const BATCH_ROWS: u32 = 8192;
@@ -67,8 +66,7 @@ pub(super) fn run(
     let contract = set.catalog.contract.clone();
     let policy = StreamPolicy { lateness: arguments.lateness, repeats: arguments.repeats };
     let settings = CoreSettings::uniform(&contract, policy);
-    let bindings = vec![StreamBinding::default(); contract.streams.len()];
-    let made = Parts::of(set, &bindings, DecodeLimits::default(), settings, &AlertSettings::default());
+    let made = Parts::of_files(set, settings);
     let mut parts = made.map_err(parts_failure)?;
     let mut inputs = Inputs::open(&contract, &arguments.input, BATCH_ROWS, &parts.used)?;
     let mut trial = Trial {
@@ -115,10 +113,7 @@ pub(super) fn run(
 fn take(parts: &mut Parts, outcome: &StepOutcome, labels: Option<&Labels>, trial: &mut Trial) -> i64 {
     let mut latest = i64::MIN;
     for answered in &outcome.answered {
-        let maker = match answered.emit {
-            Emit::OnArrival => &mut parts.on_arrival,
-            Emit::InOrder => &mut parts.in_order,
-        };
+        let maker = parts.maker(answered.emit);
         let made = maker.make(&answered.batch, &answered.hits, answered.times());
         let ids: Vec<String> = maker.rules().iter().map(|rule| rule.header.id.clone()).collect();
         latest = latest.max(answered.batch.rows.event_time.iter().copied().max().unwrap_or(i64::MIN));

@@ -10,14 +10,14 @@ use arrow::array::Array;
 use serde_json::{Map, Value};
 
 use super::{Arguments, compile, draw, test_of};
-use crate::alert::{AlertSettings, json_value};
+use crate::alert::json_value;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::job::parts_failure;
 use crate::cli::replay::input::{Event, Inputs};
-use crate::decode::{DecodeLimits, DecodedBatch, StreamBinding};
+use crate::decode::DecodedBatch;
 use crate::event::EventTime;
 use crate::pipeline::{CoreSettings, Parts, StreamPolicy};
-use crate::rules::RuleSet;
+use crate::rules::{RuleSet, mentions};
 
 /// Events of a case that is cut out, at most: the newest stay.
 const EVENTS_MAX: usize = 500;
@@ -55,8 +55,7 @@ fn pair(name: &str, value: &Value) -> Option<String> {
 fn blank(set: &RuleSet) -> String {
     let Some(rule) = set.running().next() else { return String::new() };
     let contract = &set.catalog.contract;
-    let lower = rule.source.text.to_lowercase();
-    let reads = |name: &str| lower.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name);
+    let reads = |name: &str| mentions(&rule.source.text, name);
     let stream = contract.streams.iter().find(|stream| reads(&stream.name)).or(contract.streams.first());
     let Some(stream) = stream else { return String::new() };
     let columns: Vec<&str> = stream
@@ -125,8 +124,7 @@ fn each_batch(
 ) -> Result<(), Failure> {
     let contract = &set.catalog.contract;
     let settings = CoreSettings::uniform(contract, StreamPolicy::default());
-    let bindings = vec![StreamBinding::default(); contract.streams.len()];
-    let made = Parts::of(set, &bindings, DecodeLimits::default(), settings, &AlertSettings::default());
+    let made = Parts::of_files(set, settings);
     let mut parts = made.map_err(parts_failure)?;
     let mut inputs = Inputs::open(contract, &arguments.from, BATCH_ROWS, &parts.used)?;
     while let Some(event) = inputs.next()? {
