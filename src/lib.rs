@@ -141,6 +141,7 @@
 //! | a rule that changes leaves the answers of the others as they are; a new window is exact at once | `tests/reload.rs` |
 //! | a decision is what its hits come to | `tests/decisions.rs` |
 //! | shipped rules fire, stay silent and end their windows as their cases say | `tests/rule_tests.rs` |
+//! | the events that `why` shows give each window's answer; its alert is the one that was sent | `tests/why.rs` |
 //! | settings, image and Compose file name the same topics, brokers and ports | `tests/deployment.rs` |
 //!
 //! # Limits of queues and stores
@@ -162,6 +163,7 @@
 //! | repetitions of one event in a test | 10,000 | `rule_test::read` | the test is refused |
 //! | event ids for repeats | 20,000,000 a stream | `pipeline::repeats` | the oldest is forgotten |
 //! | values for `@dedup` | 1,000,000 | `alert::suppression` | the oldest is forgotten |
+//! | events of one window that `why` shows | 1,000 | `why` | the oldest are counted and not shown |
 //! | open periods of `@budget` | 100,000, with 10,000 entities and 10 examples each | `alert::budget` | hits leave as they are; entities are counted together |
 //! | messages to be delivered | 100,000 or 128 MiB | `source::kafka::properties` | `publish` waits |
 //! | alerts of one Parquet file | 100,000 | `sink::parquet` | the file is completed |
@@ -219,6 +221,9 @@ pub mod history;
 
 // The step that puts all of it in a row, and the job that repeats it.
 pub mod pipeline;
+
+// Why a rule hit an event or did not: conditions with values and margins, and the events behind each window.
+pub mod why;
 
 // Named cases for a rule, run every way that must not matter.
 pub mod rule_test;

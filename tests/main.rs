@@ -33,4 +33,5 @@ mod sql_refused;
 mod sql_traps;
 mod support;
 mod takeover;
+mod why;
 mod window_reference;

@@ -110,23 +110,27 @@ impl Place {
 impl Selection {
     /// Where in time reading begins.
     fn from(&self, clock: &dyn Clock) -> Result<ReadFrom, Failure> {
-        let Some(text) = &self.since else { return Ok(ReadFrom::Beginning) };
-        if let Ok(span) = text.parse::<Span>() {
-            return Ok(ReadFrom::Time(EventTime(clock.now_micros().saturating_sub(span.0))));
-        }
-        let time = chrono::DateTime::parse_from_rfc3339(text).map_err(|_| {
-            Failure::usage(format!(
-                "--since {text} is neither a time with its zone, such as 2026-11-22T10:00:00Z, nor a length of time, \
-                 such as 30m, 2h or 7d"
-            ))
-        })?;
-        Ok(ReadFrom::Time(EventTime(time.timestamp_micros())))
+        self.since.as_ref().map_or(Ok(ReadFrom::Beginning), |since| reading_from(since, clock))
     }
 
     fn takes(&self, letter: &letter::Letter) -> bool {
         self.reason.as_ref().is_none_or(|reason| letter.reason.contains(reason))
             && self.rule.as_ref().is_none_or(|rule| letter.rule.as_ref() == Some(rule))
     }
+}
+
+/// Where reading begins that a person says with a time or a length of time.
+pub(super) fn reading_from(since: &str, clock: &dyn Clock) -> Result<ReadFrom, Failure> {
+    if let Ok(span) = since.parse::<Span>() {
+        return Ok(ReadFrom::Time(EventTime(clock.now_micros().saturating_sub(span.0))));
+    }
+    let time = chrono::DateTime::parse_from_rfc3339(since).map_err(|_| {
+        Failure::usage(format!(
+            "--since {since} is neither a time with its zone, such as 2026-11-22T10:00:00Z, nor a length of time, \
+             such as 30m, 2h or 7d"
+        ))
+    })?;
+    Ok(ReadFrom::Time(EventTime(time.timestamp_micros())))
 }
 
 impl From<SourceError> for Failure {

@@ -10,8 +10,8 @@ use super::job::open_rules;
 use super::terminal::Format;
 use crate::graph::Engine;
 use crate::rules::{AnswerOrder, CompiledRules, Emit, RuleSet};
-use crate::sql::{Column, ColumnId, Definition, RowSetId, RowSource, columns_read};
-use crate::window::{Frame, Function, WindowSettings};
+use crate::sql::{Column, ColumnId, Definition, RowSetId, RowSource};
+use crate::window::{Function, WindowSettings};
 
 /// Show what a rule becomes: operators, windows, keys, what is shared with which rules, slow paths.
 #[derive(Debug, clap::Args)]
@@ -173,23 +173,6 @@ impl GraphReader<'_> {
         &self.compiled.graph.row_sets[rows.0].columns[column.0]
     }
 
-    /// An expression with the labels of its columns.
-    fn words(&self, rows: RowSetId, expression: &str) -> String {
-        let mut words = String::new();
-        let mut rest = expression;
-        while let Some(at) = rest.find('#') {
-            let digits = rest[at + 1..].find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len() - at - 1);
-            let name = &rest[at..at + 1 + digits];
-            words.push_str(&rest[..at]);
-            match ColumnId::parse(name) {
-                Some(column) => words.push_str(&self.column(rows, column).label),
-                None => words.push_str(name),
-            }
-            rest = &rest[at + 1 + digits..];
-        }
-        words + rest
-    }
-
     fn rows(&self, rows: RowSetId, lines: &mut Vec<String>) {
         match &self.compiled.graph.row_sets[rows.0].source {
             RowSource::Stream(stream) => {
@@ -197,7 +180,7 @@ impl GraphReader<'_> {
             }
             RowSource::Filter { input, predicate } => {
                 self.rows(*input, lines);
-                lines.push(format!("filter {}", self.words(*input, &predicate.human_display().to_string())));
+                lines.push(format!("filter {}", self.compiled.graph.words(*input, predicate)));
             }
             RowSource::Union(inputs) => {
                 for input in inputs {
@@ -210,119 +193,25 @@ impl GraphReader<'_> {
 
     fn windows(&self, query: usize) -> Vec<WindowLine> {
         let mut lines = Vec::new();
-        for (rows, column) in self.reached(query) {
+        for (rows, column) in self.compiled.graph.reached(query) {
             let Definition::Window(window) = &self.column(rows, column).definition else { continue };
             let aggregate = &window.function.aggregate;
             let label = |column: &ColumnId| self.column(rows, *column).label.clone();
-            let others = (0..self.compiled.rules.len())
-                .filter(|other| *other != query && self.reached(*other).contains(&(rows, column)));
-            let filter = window.filter.map(|column| self.column(rows, column));
-            let filter = filter.map_or_else(String::new, |column| match &column.definition {
-                Definition::Computed(expression) => {
-                    format!(" FILTER (WHERE {})", self.words(rows, &expression.human_display().to_string()))
-                }
-                _ => format!(" FILTER (WHERE {})", column.label),
+            let others = (0..self.compiled.rules.len()).filter(|other| {
+                *other != query && self.compiled.graph.reached(*other).contains(&(rows, column))
             });
             lines.push(WindowLine {
-                function: {
-                    let arguments = window.arguments.iter().map(label).collect::<Vec<_>>();
-                    function_words(&aggregate.function, &arguments) + &filter
-                },
+                function: self.compiled.graph.window_words(rows, window),
                 over: if window.key.partition_by.is_empty() {
                     "all rows".to_owned()
                 } else {
                     window.key.partition_by.iter().map(label).collect::<Vec<_>>().join(", ")
                 },
-                frame: frame_words(&aggregate.frame),
+                frame: aggregate.frame.to_string(),
                 shared_with: others.map(|other| self.compiled.rules[other].header.id.clone()).collect(),
                 slow: matches!(aggregate.function, Function::Custom(_)),
             });
         }
         lines
-    }
-
-    /// Every column a query reads, however far down.
-    fn reached(&self, query: usize) -> Vec<(RowSetId, ColumnId)> {
-        let plan = &self.compiled.graph.queries[query];
-        let mut open: Vec<(RowSetId, ColumnId)> = plan
-            .outputs
-            .iter()
-            .flat_map(|output| columns_read(&output.expression))
-            .map(|column| (plan.rows, column))
-            .collect();
-        let mut rows = vec![plan.rows];
-        while let Some(own) = rows.pop() {
-            match &self.compiled.graph.row_sets[own.0].source {
-                RowSource::Stream(_) => {}
-                RowSource::Filter { input, predicate } => {
-                    rows.push(*input);
-                    open.extend(columns_read(predicate).into_iter().map(|column| (*input, column)));
-                }
-                RowSource::Union(inputs) => rows.extend(inputs),
-            }
-        }
-        let mut reached = Vec::new();
-        while let Some((rows, column)) = open.pop() {
-            if reached.contains(&(rows, column)) {
-                continue;
-            }
-            reached.push((rows, column));
-            let source = &self.compiled.graph.row_sets[rows.0].source;
-            match (&self.column(rows, column).definition, source) {
-                (Definition::Inherited(parent), RowSource::Filter { input, .. }) => {
-                    open.push((*input, *parent));
-                }
-                (Definition::United(parts), RowSource::Union(inputs)) => {
-                    open.extend(inputs.iter().copied().zip(parts.iter().copied()));
-                }
-                (Definition::Computed(expression), _) => {
-                    open.extend(columns_read(expression).into_iter().map(|c| (rows, c)));
-                }
-                (Definition::Window(window), _) => {
-                    let inputs =
-                        window.key.partition_by.iter().chain(&window.arguments).chain(&window.filter);
-                    open.extend(inputs.map(|column| (rows, *column)));
-                }
-                _ => {}
-            }
-        }
-        reached.sort_unstable();
-        reached
-    }
-}
-
-fn function_words(function: &Function, arguments: &[String]) -> String {
-    let name = format!("{function:?}");
-    let name = name.split([' ', '(', '{']).next().unwrap_or_default().to_owned();
-    let arguments = if arguments.is_empty() { "*".to_owned() } else { arguments.join(", ") };
-    match function {
-        Function::CountDistinct => format!("count(DISTINCT {arguments})"),
-        Function::Custom(own) => format!("{own:?}({arguments})"),
-        Function::Lag { offset, .. } => format!("lag({arguments}, {offset})"),
-        Function::RowNumber => "row_number()".to_owned(),
-        _ => format!("{}({arguments})", snake(&name)),
-    }
-}
-
-fn snake(name: &str) -> String {
-    let mut words = String::new();
-    for (index, letter) in name.chars().enumerate() {
-        if letter.is_uppercase() && index > 0 {
-            words.push('_');
-        }
-        words.extend(letter.to_lowercase());
-    }
-    words
-}
-
-fn frame_words(frame: &Frame) -> String {
-    let span = |micros: &i64| crate::event::Span(*micros).to_string();
-    match frame {
-        Frame::Range { start: None, end: 0 } => "from the beginning".to_owned(),
-        Frame::Range { start: None, end } => format!("from the beginning to {} ago", span(end)),
-        Frame::Range { start: Some(start), end: 0 } => format!("the last {}", span(start)),
-        Frame::Range { start: Some(start), end } => format!("from {} to {} ago", span(start), span(end)),
-        Frame::Rows { start: None, .. } => "rows from the beginning".to_owned(),
-        Frame::Rows { start: Some(start), end } => format!("rows {start} to {end} before"),
     }
 }

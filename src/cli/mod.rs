@@ -22,6 +22,7 @@ mod run;
 mod service;
 mod terminal;
 mod test;
+mod why;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -50,6 +51,7 @@ enum Verb {
     Check(check::Arguments),
     Rules(rules::Arguments),
     Explain(explain::Arguments),
+    Why(Box<why::Arguments>),
     Test(test::Arguments),
     Replay(replay::Arguments),
     Backtest(Box<backtest::Arguments>),
@@ -83,6 +85,7 @@ pub fn main() -> Exit {
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Rules(arguments) => rules::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
+        Verb::Why(arguments) => why::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
         Verb::Backtest(arguments) => backtest::run(&arguments),

@@ -121,10 +121,7 @@ pub(super) fn start<'a>(
     let set = in_force.set();
     check_shared_out(settings, &set)?;
     let kafka = kafka_settings(settings);
-    let cluster = match &settings.kafka.cluster {
-        Some(name) => name.clone(),
-        None => cluster_id(&kafka).map_err(|error| source_failure(&error))?.unwrap_or_default(),
-    };
+    let cluster = cluster(settings, &kafka)?;
     let name = &settings.job.name;
     let member = identity.instance.as_ref().map(|instance| format!("{name}-{instance}"));
     let policy = policy(settings, &set, identity, member.clone().unwrap_or_else(|| name.clone()));
@@ -160,6 +157,14 @@ pub(super) fn start<'a>(
     })
 }
 
+/// What the cluster is called in ids: by the settings, or by itself.
+pub(super) fn cluster(settings: &Settings, kafka: &KafkaSettings) -> Result<String, Failure> {
+    match &settings.kafka.cluster {
+        Some(name) => Ok(name.clone()),
+        None => Ok(cluster_id(kafka).map_err(|error| source_failure(&error))?.unwrap_or_default()),
+    }
+}
+
 /// The job's history, where the settings have one.
 fn kept(settings: &Settings, cluster: &str) -> Result<Option<Kept>, Failure> {
     let Some(wanted) = &settings.history else { return Ok(None) };
@@ -190,7 +195,8 @@ pub(super) fn next_parts(settings: &Settings, set: Arc<RuleSet>, alerts: AlertSe
     })
 }
 
-fn policy(settings: &Settings, set: &RuleSet, identity: &Identity, instance: String) -> JobPolicy {
+/// What a job does by itself.
+pub(super) fn policy(settings: &Settings, set: &RuleSet, identity: &Identity, instance: String) -> JobPolicy {
     let streams = || set.catalog.contract.streams.iter().map(|stream| stream_of(settings, &stream.name));
     let warm_up = |stream: StreamSettings| match stream.warm_up {
         settings::WarmUp::LongestWindow => WarmUp::LongestWindow,
@@ -368,7 +374,12 @@ fn core_settings(settings: &Settings, set: &RuleSet) -> CoreSettings {
     }
 }
 
-fn consumer_settings(settings: &Settings, set: &RuleSet, kafka: KafkaSettings) -> ConsumerSettings {
+/// Which topics are read, and how.
+pub(super) fn consumer_settings(
+    settings: &Settings,
+    set: &RuleSet,
+    kafka: KafkaSettings,
+) -> ConsumerSettings {
     let mut topics = BTreeMap::new();
     for (name, stream) in &settings.streams {
         let Some((index, _)) = set.catalog.contract.stream(name) else { continue };

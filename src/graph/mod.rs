@@ -12,6 +12,7 @@ mod predicate;
 mod reach;
 mod run;
 mod schedule;
+mod trace;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,7 @@ use crate::window::{Hints, Ties, Usage, WindowInputError, WindowSettings, Window
 pub use lineage::Lineage;
 pub use reach::Reach;
 use schedule::{CompiledQuery, Step, WindowStep};
+pub use trace::{Comparison, Condition, KeyRow, QueryTrace, Traced, WindowTrace};
 
 /// The rows that hit, query by query, in the order of the graph's queries.
 #[derive(Debug, Default)]
@@ -120,6 +122,8 @@ pub struct Engine {
     /// The state of the engine before that each goes on from.
     origins: Vec<Option<usize>>,
     queries: Vec<CompiledQuery>,
+    /// What batches left behind, where somebody wants to look at it.
+    traced: Option<Vec<Traced>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -161,6 +165,7 @@ impl Engine {
             hints,
             origins: schedule.origins,
             queries: schedule.queries,
+            traced: None,
         })
     }
 
@@ -188,18 +193,22 @@ impl Engine {
 
     /// Evaluates every query on a batch and moves the windows on.
     pub fn process(&mut self, input: &EngineInput<'_>) -> Result<RuleHits, EngineError> {
-        let mut run = run::Run::new(&self.graph, input);
+        let mut run = run::Run::new(&self.graph, input, self.traced.is_some());
         for step in &self.steps {
             run.step(step, &mut self.states)?;
         }
-        run.finish(&self.queries)
+        let (hits, data) = run.finish(&self.queries)?;
+        if let Some(traced) = self.traced.as_mut().filter(|_| !input.batch.rows.event_time.is_empty()) {
+            traced.push(Traced::of(data));
+        }
+        Ok(hits)
     }
 
     /// Moves the windows on over a batch and answers no query: afterwards every answer is what it would be
     /// had the batch been processed. Nothing is evaluated but what fills the windows, and rows that fail
     /// there count for the windows as they would in [`Self::process`].
     pub fn absorb(&mut self, input: &EngineInput<'_>) -> Result<(), EngineError> {
-        let mut run = run::Run::new(&self.graph, input);
+        let mut run = run::Run::new(&self.graph, input, false);
         for (step, feeds) in self.steps.iter().zip(&self.feeds) {
             match step {
                 _ if *feeds => run.step(step, &mut self.states)?,
@@ -227,7 +236,7 @@ impl Engine {
 
     /// Moves the windows on that go on from none of before, and no other that is not needed for it.
     pub fn fill(&mut self, input: &EngineInput<'_>) -> Result<(), EngineError> {
-        let mut run = run::Run::new(&self.graph, input);
+        let mut run = run::Run::new(&self.graph, input, false);
         for (step, fills) in self.steps.iter().zip(&self.fills) {
             match step {
                 _ if *fills => run.step(step, &mut self.states)?,

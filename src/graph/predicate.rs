@@ -160,7 +160,7 @@ fn narrow(
 }
 
 /// True where the predicate is true; null is not true.
-fn truths(values: &ArrayRef) -> BooleanArray {
+pub(super) fn truths(values: &ArrayRef) -> BooleanArray {
     let mask = values.as_boolean();
     if mask.null_count() == 0 { mask.clone() } else { prep_null_mask_filter(mask) }
 }

@@ -19,17 +19,17 @@ use crate::sql::{ColumnId, Definition, RowSetId, RowSource, RuleGraph};
 use crate::window::{WindowInput, WindowInputError, WindowState};
 
 /// Rows and columns of one row set for this batch.
-#[derive(Default)]
-struct Data {
+#[derive(Debug, Default)]
+pub(super) struct Data {
     /// Row numbers in the batch.
-    rows: Vec<u32>,
-    columns: Vec<Option<ArrayRef>>,
+    pub rows: Vec<u32>,
+    pub columns: Vec<Option<ArrayRef>>,
     /// For a filtered row set, which rows of its input passed.
-    mask: Option<BooleanArray>,
+    pub mask: Option<BooleanArray>,
     /// For a filtered row set, which rows of its input can pass, once that is known.
     early: Option<Passed>,
     /// For a union, which input and which row of it each row is.
-    origin: Vec<(usize, usize)>,
+    pub origin: Vec<(usize, usize)>,
 }
 
 /// The work on one batch.
@@ -39,19 +39,28 @@ pub(super) struct Run<'a> {
     data: Vec<Data>,
     /// For each query, rows that failed and why.
     failed: BTreeMap<(usize, u32), (String, bool)>,
+    /// Whether every window answers every row, for those who look at rows that no rule hits.
+    all_answers: bool,
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(graph: &'a RuleGraph, input: &'a EngineInput<'a>) -> Self {
+    pub(super) fn new(graph: &'a RuleGraph, input: &'a EngineInput<'a>, all_answers: bool) -> Self {
         let empty = |row_set: &crate::sql::RowSet| Data {
             columns: vec![None; row_set.columns.len()],
             ..Data::default()
         };
-        Self { graph, input, data: graph.row_sets.iter().map(empty).collect(), failed: BTreeMap::new() }
+        Self {
+            graph,
+            input,
+            data: graph.row_sets.iter().map(empty).collect(),
+            failed: BTreeMap::new(),
+            all_answers,
+        }
     }
 
     pub(super) fn step(&mut self, step: &Step, states: &mut [WindowState]) -> Result<(), EngineError> {
         match step {
+            Step::Early { rows, .. } if self.all_answers => self.data[rows.0].early = Some(Passed::Undecided),
             Step::Early { rows, input, part } => {
                 let count = self.data[input.0].rows.len();
                 let passed = part.select(count, |column| self.column(*input, column))?;
@@ -264,7 +273,7 @@ impl<'a> Run<'a> {
     }
 
     /// Evaluates what each query selects of its hits; rows that failed are no hits.
-    pub(super) fn finish(mut self, queries: &[CompiledQuery]) -> Result<RuleHits, EngineError> {
+    pub(super) fn finish(mut self, queries: &[CompiledQuery]) -> Result<(RuleHits, Vec<Data>), EngineError> {
         let mut hits = Vec::new();
         for (index, query) in queries.iter().enumerate() {
             if self.data[query.rows.0].rows.is_empty() {
@@ -283,7 +292,7 @@ impl<'a> Run<'a> {
             }
         }
         let error = |((query, row), (message, panicked))| RowError { query, row, message, panicked };
-        Ok(RuleHits { hits, errors: self.failed.into_iter().map(error).collect() })
+        Ok((RuleHits { hits, errors: self.failed.into_iter().map(error).collect() }, self.data))
     }
 
     fn without_failed(&self, hits: QueryHits) -> Result<QueryHits, EngineError> {

@@ -22,6 +22,7 @@ mod refusal;
 mod reload;
 mod reorder;
 mod repeats;
+mod retrace;
 mod returning;
 mod select;
 mod silent;
@@ -37,6 +38,7 @@ pub use observe::Observers;
 pub use parts::{Parts, PartsError};
 pub use refusal::{Accept, RecoveryPolicy, Refusal, WarmUp};
 pub use reload::NextParts;
+pub use retrace::{Retrace, Retraced};
 pub use silent::Restored;
 pub use succession::{Before, Filled, Standing, SuccessionError};
 pub use watermark::Watermarks;
@@ -356,6 +358,14 @@ impl Core {
     pub fn engines(&self) -> impl Iterator<Item = (Emit, &Engine)> {
         let ordered = self.in_order.as_ref().map(|ordered| (Emit::InOrder, &ordered.engine));
         std::iter::once((Emit::OnArrival, &self.on_arrival)).chain(ordered)
+    }
+
+    /// One of the two graphs; none where no rule is answered in this order.
+    pub fn engine_mut(&mut self, emit: Emit) -> Option<&mut Engine> {
+        match emit {
+            Emit::OnArrival => Some(&mut self.on_arrival),
+            Emit::InOrder => self.in_order.as_mut().map(|ordered| &mut ordered.engine),
+        }
     }
 
     /// How far back the windows of all rules look.

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::delivered::{self, Delivered};
 use super::incarnation::Incarnation;
 use super::job::{JobError, JobEvent};
+use super::parts::Parts;
 use super::refusal::{Accept, Refusal};
 use super::returning::{Returning, returning};
 use super::silent::answered_by_all;
@@ -104,8 +105,8 @@ pub(super) fn recover(
 
 /// How long an alert matters to `@dedup` and `@budget` of any rule: which hits of an open period were held back by
 /// the one or the other is known where what the first remembers is known from the period's beginning.
-pub(super) fn alerts_longest(run: &Incarnation<'_>) -> Span {
-    let makers = [&run.parts.on_arrival, &run.parts.in_order];
+pub(super) fn longest_memory(parts: &Parts) -> Span {
+    let makers = [&parts.on_arrival, &parts.in_order];
     let rules = makers.iter().flat_map(|maker| maker.rules().iter());
     let span = |rule: &Rule| {
         let dedup = rule.header.dedup.as_ref().map_or(0, |dedup| dedup.period.0);
@@ -117,7 +118,7 @@ pub(super) fn alerts_longest(run: &Incarnation<'_>) -> Span {
 
 /// From which event time on answers are repeated in silence; none where no suppression could rest on them.
 fn rehearse_from(run: &Incarnation<'_>, returning: &[Returning<'_>]) -> Option<i64> {
-    let alerts = alerts_longest(run);
+    let alerts = longest_memory(&run.parts);
     let restored =
         returning.iter().filter_map(|one| one.note.as_ref()?.watermark.or(one.note.as_ref()?.latest));
     let least = restored.min()?;
@@ -178,7 +179,8 @@ pub(super) fn needed_from(run: &Incarnation<'_>, watermark: i64) -> Option<i64> 
     let settings = run.parts.core.settings();
     let repeats = settings.streams.iter().map(|stream| stream.repeats.0).max().unwrap_or_default();
     let lateness = settings.streams.iter().map(|stream| stream.lateness.0).max().unwrap_or_default();
-    let span = reach.longest.0.saturating_add(alerts_longest(run).0).max(repeats).saturating_add(lateness);
+    let span =
+        reach.longest.0.saturating_add(longest_memory(&run.parts).0).max(repeats).saturating_add(lateness);
     (!reach.unbounded && watermark != i64::MIN).then(|| watermark.saturating_sub(span))
 }
 

@@ -29,6 +29,7 @@ mod rewrite;
 mod tables;
 mod view;
 mod window;
+mod words;
 
 pub use catalog::{Catalog, CatalogSources};
 pub use constants::{Constant, compared_constants};

@@ -123,6 +123,20 @@ pub enum Frame {
     },
 }
 
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let span = |micros: &i64| crate::event::Span(*micros);
+        match self {
+            Self::Range { start: None, end: 0 } => f.write_str("from the beginning"),
+            Self::Range { start: None, end } => write!(f, "from the beginning to {} ago", span(end)),
+            Self::Range { start: Some(start), end: 0 } => write!(f, "the last {}", span(start)),
+            Self::Range { start: Some(start), end } => write!(f, "from {} to {} ago", span(start), span(end)),
+            Self::Rows { start: None, .. } => f.write_str("rows from the beginning"),
+            Self::Rows { start: Some(start), end } => write!(f, "rows {start} to {end} before"),
+        }
+    }
+}
+
 /// For which rows of a batch an aggregate is answered; the state is the same either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Asked {
