@@ -82,6 +82,10 @@
 //! **A switch is a record, not a call.** Instances follow the audit topic, so a rule that is switched off is off on all of
 //! them and after a restart, and who did it is told where everything else is.
 //!
+//! **A rule past its cost goes into shadow by the switch that operators turn.** So it is audited, holds on every instance
+//! and over a restart, and is turned back in the same way. Its cost is measured on one batch in sixteen, for the clock
+//! costs more than a batch of one row.
+//!
 //! **A rule's test runs every way at once.** Batches, restarts and shards must not matter, so a case that passes in one
 //! batch and fails otherwise is told as a defect of the engine, not of the rule.
 //!

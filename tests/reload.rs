@@ -216,3 +216,44 @@ fn a_rule_that_is_switched_off_is_silent_on_all_instances_until_it_is_on_again()
     };
     assert_eq!([hits(7), hits(15), hits(23), hits(31)], [2, 1, 2, 1]);
 }
+
+#[test]
+fn a_rule_that_costs_more_than_it_may_goes_into_shadow_and_a_person_turns_it_back() {
+    let plain = "SELECT tx_id, card_id, amount FROM payments WHERE amount > 1";
+    let rules = [("a.sql", count("a", 1)), ("b.sql", rule("b", "live", 10, "", plain))];
+    let bench = Bench::new(&rules, "[limits]\nrule_memory = \"100B\"\n");
+    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
+    bench.scratch.write("tollgate.toml", &settings.replace("[http]", "audit = \"audit\"\n[http]"));
+    let job = bench.start();
+    pay(&bench, 0..8);
+    bench.wait_until("8 decisions", || bench.lines("decisions.ndjson").len() >= 8);
+    bench.wait_until("a turn", || bench.log().contains("goes into shadow"));
+    pay(&bench, 8..16);
+    bench.wait_until("16 decisions", || bench.lines("decisions.ndjson").len() >= 16);
+    let listed = bench.scratch.shell("tollgate rules ls").text;
+    assert!(
+        listed.contains("SHADOW since") && listed.contains("`limits.rule_memory` allows 100"),
+        "{listed}"
+    );
+    // Who turns it back has ten seconds before it is judged again.
+    assert_eq!(bench.scratch.shell("tollgate rules on a").code, Some(0));
+    bench.wait_until("the other turn", || bench.log().matches("a rule was switched").count() >= 2);
+    pay(&bench, 16..20);
+    bench.wait_until("20 decisions", || bench.lines("decisions.ndjson").len() >= 20);
+    assert_eq!(stop(job), Some(0));
+    let shadow = bench.lines("shadow.ndjson");
+    assert_eq!(shadow.len(), 8, "{shadow:?}");
+    assert!(
+        shadow
+            .iter()
+            .all(|alert| alert["rule"]["status"] == json!("shadow") && alert["rule"]["id"] == json!("a"))
+    );
+    assert_eq!(alerts(&bench, "b", "amount").len(), 20, "the other rule goes on");
+    assert_eq!(alerts(&bench, "a", "n").len(), 12);
+    let hits = |tx: usize| {
+        let decisions = bench.lines("decisions.ndjson");
+        let decision = decisions.iter().find(|decision| decision["event_id"] == json!(format!("t{tx}")));
+        decision.expect("a decision")["hits"].as_array().expect("hits").len()
+    };
+    assert_eq!((hits(3), hits(12), hits(18)), (2, 1, 2), "no decision counts what is in shadow");
+}

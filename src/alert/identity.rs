@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::rules::Rule;
+use crate::rules::{Rule, Status};
 
 /// First 32 hex digits of the SHA-256 of the parts, each ended by a zero byte.
 pub(super) fn hashed<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
@@ -19,11 +19,11 @@ pub(super) fn hashed<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     })
 }
 
-/// The `rule` of a message.
-pub(super) fn of_rule(rule: &Rule) -> Value {
+/// The `rule` of a message; `status` is how it stands now.
+pub(super) fn of_rule(rule: &Rule, status: Status) -> Value {
     let header = &rule.header;
     json!({
-        "id": header.id, "version": rule.version, "title": header.title, "status": header.status,
+        "id": header.id, "version": rule.version, "title": header.title, "status": status,
         "severity": header.severity, "typology": header.typology, "owner": header.owner,
         "runbook": header.runbook, "tags": header.tags,
     })

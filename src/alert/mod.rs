@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 use crate::decode::DecodedBatch;
 use crate::event::{Contract, Coordinates, EventTime};
 use crate::graph::{QueryHits, RuleHits};
-use crate::rules::{Action, Rule, Standings, Status};
+use crate::rules::{Action, Rule, Stand, Standings, Status};
 
 use budget::{Budgets, FoldedHit};
 pub(crate) use json::key as text_value;
@@ -151,16 +151,16 @@ pub struct AlertMaker {
     budgets: Budgets,
     /// For each rule, from when on its windows hold everything.
     exact_since: Vec<Option<EventTime>>,
-    /// For each rule, whether it is switched off.
-    off: Vec<bool>,
+    /// For each rule, how its switch stands.
+    stands: Vec<Stand>,
 }
 
 impl AlertMaker {
     /// A maker for the rules of one graph, in the graph's order.
     pub fn new(settings: AlertSettings, contract: Contract, rules: Arc<[Rule]>) -> Self {
-        let (off, exact_since) = (vec![false; rules.len()], vec![None; rules.len()]);
+        let (stands, exact_since) = (vec![Stand::On; rules.len()], vec![None; rules.len()]);
         let (suppression, budgets) = (Suppression::default(), Budgets::default());
-        Self { settings, contract, rules, suppression, budgets, exact_since, off }
+        Self { settings, contract, rules, suppression, budgets, exact_since, stands }
     }
 
     /// The rules whose hits it takes.
@@ -168,9 +168,17 @@ impl AlertMaker {
         &self.rules
     }
 
-    /// Takes note of which rules are switched off: their hits are no alerts.
+    /// Takes note of how rules stand: hits of those that are off are no alerts.
     pub fn set_standings(&mut self, standings: &Standings) {
-        self.off = self.rules.iter().map(|rule| standings.off(&rule.header.id).is_some()).collect();
+        self.stands = self.rules.iter().map(|rule| standings.of(&rule.header.id)).collect();
+    }
+
+    /// Whether a rule is live or in shadow now, where it makes alerts.
+    pub fn status(&self, rule: usize) -> Status {
+        match self.stands[rule] {
+            Stand::Shadow => Status::Shadow,
+            Stand::On | Stand::Off => self.rules[rule].header.status,
+        }
     }
 
     /// Alerts about earlier events say that their windows may lack events: they hold all from this time on.
@@ -219,7 +227,7 @@ impl AlertMaker {
     fn summary(&self, passed: &budget::Passed, before_row: u32) -> Option<AlertSummary> {
         let rule = self.rules.get(passed.rule)?;
         let budget = rule.header.budget.as_ref()?;
-        summary::summary(rule, budget, &self.settings.cluster, passed, before_row)
+        summary::summary((rule, self.status(passed.rule)), budget, &self.settings.cluster, passed, before_row)
     }
 
     /// Takes hits that were judged before a restart: those whose alert was sent start their `@dedup` period
@@ -233,7 +241,7 @@ impl AlertMaker {
             let header = &rule.header;
             let at = place.event_time();
             let plain = header.dedup.is_none() && header.budget.is_none();
-            if plain || self.off[found.query] || !header.judges(at) {
+            if plain || self.is_off(found.query) || !header.judges(at) {
                 continue;
             }
             let (coordinates, stream) = place.source();
@@ -313,7 +321,7 @@ impl AlertMaker {
         let rules = Arc::clone(&self.rules);
         let rule = &rules[found.query];
         let at = moment.event_time;
-        if self.off[found.query] {
+        if self.is_off(found.query) {
             return Verdict::SwitchedOff;
         }
         if !rule.header.judges(at) {
@@ -387,7 +395,7 @@ impl AlertMaker {
             "event_id": event_id,
             "entity": {"type": entity_type, "id": entity},
             "event_time": event_time.to_string(),
-            "rule": identity::of_rule(rule),
+            "rule": identity::of_rule(rule, self.status(found.query)),
             "action": effective(header.action, stale),
             "score": header.score,
             "reason": reason,
@@ -407,7 +415,7 @@ impl AlertMaker {
             alert_id,
             stale,
             rule: found.query,
-            status: header.status,
+            status: self.status(found.query),
             entity,
             reason,
             event_time,
@@ -441,7 +449,11 @@ impl AlertMaker {
 
     /// Whether a rule makes alerts about events of this time: it is switched on, and within its validity.
     pub(crate) fn judges(&self, rule: usize, at: EventTime) -> bool {
-        !self.off[rule] && self.rules[rule].header.judges(at)
+        !self.is_off(rule) && self.rules[rule].header.judges(at)
+    }
+
+    fn is_off(&self, rule: usize) -> bool {
+        self.stands[rule] == Stand::Off
     }
 
     /// What tells its alerts from those of another deployment.

@@ -33,7 +33,7 @@ pub struct AlertSummary {
 
 /// The message of a period that has passed; none where nothing was held back in it.
 pub(super) fn summary(
-    rule: &Rule,
+    (rule, status): (&Rule, Status),
     budget: &Budget,
     cluster: &str,
     passed: &Passed,
@@ -60,7 +60,7 @@ pub(super) fn summary(
     let value = json!({
         "schema": "tollgate.alert_summary/1",
         "alert_id": id,
-        "rule": identity::of_rule(rule),
+        "rule": identity::of_rule(rule, status),
         "action": header.action,
         "score": header.score,
         "reason": format!("{hits} more hits past the budget of {}", budget.text),
@@ -82,7 +82,7 @@ pub(super) fn summary(
     Some(AlertSummary {
         alert_id: id,
         rule: passed.rule,
-        status: header.status,
+        status,
         key: header.id.clone(),
         hits,
         before_row,

@@ -16,7 +16,7 @@ use super::service::{answer_order, kafka_settings, source_failure};
 use super::terminal::{self, Format};
 use crate::diagnostic::{render_all, suggest};
 use crate::event::{Clock, EventTime, SystemClock};
-use crate::rules::{RuleSet, Standings, Switch};
+use crate::rules::{RuleSet, Stand, Standings, Switch};
 use crate::settings::{Destination, Purpose, Settings};
 use crate::source::kafka::{ReadFrom, Side, SourceError, StoredRecord, TopicReader};
 
@@ -157,13 +157,14 @@ fn send(settings: &Settings, topic: &str, key: &str, value: &str) -> Result<(), 
 /// The turn of a switch that a record of the audit topic is; none for any other event.
 pub(super) fn turn_of(record: &StoredRecord) -> Option<Switch> {
     let event: Value = serde_json::from_slice(record.payload.as_deref()?).ok()?;
-    let on = match event["what"].as_str()? {
-        "rule_on" => true,
-        "rule_off" => false,
+    let to = match event["what"].as_str()? {
+        "rule_on" => Stand::On,
+        "rule_off" => Stand::Off,
+        "rule_quarantined" => Stand::Shadow,
         _ => return None,
     };
     let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-    Some(Switch { rule: text("rule"), on, by: text("by"), reason: text("reason"), at: text("at") })
+    Some(Switch { rule: text("rule"), to, by: text("by"), reason: text("reason"), at: text("at") })
 }
 
 fn standings(settings: &Settings) -> Result<Standings, Failure> {
@@ -192,7 +193,7 @@ fn list(arguments: &List) -> Result<Exit, Failure> {
     if arguments.format == Format::Json {
         let rule = |rule: &&crate::rules::Rule| {
             json!({"id": rule.header.id, "version": rule.version, "status": rule.header.status, "title": rule.header.title,
-                "owner": rule.header.owner, "switched_off": standings.off(&rule.header.id)})
+                "owner": rule.header.owner, "switched": standings.turned(&rule.header.id)})
         };
         let document = json!({"ruleset": set.version, "rules": rules.iter().map(rule).collect::<Vec<_>>()});
         return writeln!(out, "{document:#}").map(|()| Exit::Fine).map_err(Failure::outside);
@@ -201,11 +202,13 @@ fn list(arguments: &List) -> Result<Exit, Failure> {
     table.load_style(presets::NOTHING).set_header(["rule", "version", "status", "switch", "owner", "title"]);
     for rule in rules {
         let header = &rule.header;
-        let switch = standings.off(&header.id).map_or_else(
+        let switch = standings.turned(&header.id).map_or_else(
             || "on".to_owned(),
-            |off| match off.reason.is_empty() {
-                true => format!("OFF since {} by {}", off.at, off.by),
-                false => format!("OFF since {} by {}: {}", off.at, off.by, off.reason),
+            |turned| {
+                let stands = if turned.to == Stand::Shadow { "SHADOW" } else { "OFF" };
+                let reason =
+                    if turned.reason.is_empty() { String::new() } else { format!(": {}", turned.reason) };
+                format!("{stands} since {} by {}{reason}", turned.at, turned.by)
             },
         );
         table.add_row([

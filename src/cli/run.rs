@@ -212,7 +212,7 @@ impl Report {
             JobEvent::Changed(Changed::Refused { .. }) => {}
             JobEvent::Changed(Changed::Switched(switch)) => tracing::warn!(
                 rule = switch.rule,
-                on = switch.on,
+                to = ?switch.to,
                 by = switch.by,
                 reason = switch.reason,
                 "a rule was switched"

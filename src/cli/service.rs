@@ -15,10 +15,10 @@ use crate::event::{Clock, SystemClock};
 use crate::history::{self, History, WriterSettings};
 use crate::pipeline::{
     Accept, Change, CoreSettings, IDLE_KEYS_AFTER, Job, JobError, JobPolicy, Kept, NextParts, Observers,
-    Parts, RecoveryPolicy, StreamPolicy, WarmUp,
+    Parts, RecoveryPolicy, RuleBudget, StreamPolicy, WarmUp,
 };
 use crate::rules::{AnswerOrder, Emit, RuleSet};
-use crate::settings::{self, Loaded, Settings, StreamSettings};
+use crate::settings::{self, ByteSize, Loaded, Settings, StreamSettings};
 use crate::sink::{
     AlertFormat, Destination, FileSink, FileSinkSettings, KafkaSink, KafkaSinkSettings, Masking, PRODUCERS,
     RefusedMessages, RoutedSink, Sink, SinkError, Topics, TransactionSettings, TransactionSink,
@@ -225,6 +225,10 @@ pub(super) fn policy(settings: &Settings, set: &RuleSet, identity: &Identity, in
         audit: settings.output.audit.is_some(),
         instance,
         memory_max: settings.limits.memory.bytes(),
+        rule_budget: RuleBudget {
+            time: Some(settings.limits.rule_time.to_std()).filter(|time| !time.is_zero()),
+            memory: settings.limits.rule_memory.map(ByteSize::bytes),
+        },
         decisions: settings.output.decisions.as_ref().map(|_| decisions(settings)),
         recovery,
     }

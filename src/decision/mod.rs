@@ -114,7 +114,7 @@ pub struct Evidence<'a> {
 /// Decides the events of one batch; `maker` made its alerts.
 pub fn decide(settings: &DecisionSettings, maker: &AlertMaker, evidence: Evidence<'_>) -> Vec<Decision> {
     let rules = maker.rules();
-    let mut hits = hits_of(evidence.made, rules);
+    let mut hits = hits_of(evidence.made, maker);
     hits.sort_by_key(|(row, _)| *row);
     let mut hits = hits.into_iter().peekable();
     let mut failed: Vec<(u32, usize)> =
@@ -139,7 +139,8 @@ pub fn decide(settings: &DecisionSettings, maker: &AlertMaker, evidence: Evidenc
 }
 
 /// Hits of live rules by row.
-fn hits_of<'a>(made: &'a AlertBatch, rules: &'a [Rule]) -> Vec<(u32, HitMessage<'a>)> {
+fn hits_of<'a>(made: &'a AlertBatch, maker: &'a AlertMaker) -> Vec<(u32, HitMessage<'a>)> {
+    let rules = maker.rules();
     let hit = |rule: usize, row: u32, alert_id: &'a str, reason: &'a str, stale: bool, suppressed: bool| {
         let rule = &rules[rule];
         let message = HitMessage {
@@ -154,7 +155,7 @@ fn hits_of<'a>(made: &'a AlertBatch, rules: &'a [Rule]) -> Vec<(u32, HitMessage<
         };
         (row, message)
     };
-    let live = |rule: usize| rules[rule].header.status == Status::Live;
+    let live = |rule: usize| maker.status(rule) == Status::Live;
     let alerts = made.alerts.iter().filter(|alert| alert.status == Status::Live);
     let alerts = alerts.map(|one| hit(one.rule, one.row, &one.alert_id, &one.reason, one.stale, false));
     let held_back = made.held_back.iter().filter(|one| live(one.rule));
@@ -179,7 +180,7 @@ fn degraded<'a>(
             (false, true) => "not_enough_history",
             (false, false) => return None,
         };
-        let asked = rule.header.status == Status::Live && maker.judges(index, event_time);
+        let asked = maker.status(index) == Status::Live && maker.judges(index, event_time);
         asked.then_some(Degraded { rule_id: &rule.header.id, outcome })
     };
     rules.iter().enumerate().filter_map(outcome).collect()

@@ -5,6 +5,7 @@
 //! reported in [`RuleHits::errors`]. What would surprise: a batch whose evaluation fails is evaluated again
 //! row by row, so the rows at fault are known and the others are answered.
 
+mod cost;
 mod evaluate;
 mod inherit;
 mod lineage;
@@ -23,6 +24,7 @@ use crate::event::{Contract, Span};
 use crate::sql::{Definition, RowSource, RuleGraph};
 use crate::window::{Hints, Ties, Usage, WindowInputError, WindowSettings, WindowSpecError, WindowState};
 
+pub use cost::Costs;
 pub use lineage::Lineage;
 pub use reach::Reach;
 use schedule::{CompiledQuery, Step, WindowStep};
@@ -124,6 +126,8 @@ pub struct Engine {
     queries: Vec<CompiledQuery>,
     /// What batches left behind, where somebody wants to look at it.
     traced: Option<Vec<Traced>>,
+    /// Measures what queries cost, where somebody asks.
+    meter: Option<cost::Meter>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -166,6 +170,7 @@ impl Engine {
             origins: schedule.origins,
             queries: schedule.queries,
             traced: None,
+            meter: None,
         })
     }
 
@@ -194,10 +199,18 @@ impl Engine {
     /// Evaluates every query on a batch and moves the windows on.
     pub fn process(&mut self, input: &EngineInput<'_>) -> Result<RuleHits, EngineError> {
         let mut run = run::Run::new(&self.graph, input, self.traced.is_some());
-        for step in &self.steps {
+        let rows = input.batch.rows.event_time.len();
+        let mut timed = self.meter.as_mut().and_then(|meter| Some((meter.begin(rows)?, meter)));
+        for (index, step) in self.steps.iter().enumerate() {
             run.step(step, &mut self.states)?;
+            if let Some((from, meter)) = &mut timed {
+                meter.step(index, from);
+            }
         }
         let (hits, data) = run.finish(&self.queries)?;
+        if let Some((from, meter)) = timed {
+            meter.hits(&hits, from);
+        }
         if let Some(traced) = self.traced.as_mut().filter(|_| !input.batch.rows.event_time.is_empty()) {
             traced.push(Traced::of(data));
         }
@@ -272,6 +285,22 @@ impl Engine {
             |query: usize| move |step: &WindowStep, place: usize| step.readers[place].contains(&query);
         let reach = |query| Reach::of_chosen(&self.graph, &self.steps, reads(query)).longest;
         (0..self.queries.len()).map(|query| new(query).then(|| reach(query))).collect()
+    }
+
+    /// The streams whose rows a query judges.
+    pub fn streams_of(&self, query: usize) -> Vec<usize> {
+        let mut open = vec![self.graph.queries[query].rows];
+        let mut streams = Vec::new();
+        while let Some(rows) = open.pop() {
+            match &self.graph.row_sets[rows.0].source {
+                RowSource::Stream(stream) => streams.push(*stream),
+                RowSource::Filter { input, .. } => open.push(*input),
+                RowSource::Union(inputs) => open.extend(inputs),
+            }
+        }
+        streams.sort_unstable();
+        streams.dedup();
+        streams
     }
 
     /// How far back the windows look: which rows before one must be known to answer it.

@@ -69,6 +69,9 @@ metrics! {
     ALERTS_SUPPRESSED = Counter "tollgate_alerts_suppressed_total" RULE, "Hits held back by @dedup";
     ALERTS_OVER_BUDGET = Counter "tollgate_alerts_over_budget_total" RULE, "Hits past the rule's @budget, which leave in summaries";
     RULE_ERRORS = Counter "tollgate_rule_errors_total" RULE, "Rows that a rule could not be evaluated on";
+    RULE_OUTCOMES = Counter "tollgate_rule_outcomes_total" &["rule", "status", "outcome"], "What became of the rows that a rule judged: hit, no_hit, not_enough_history, suppressed (by @dedup or @budget), late (and no hit), error";
+    RULE_SECONDS = Counter "tollgate_rule_evaluation_seconds_total" RULE, "Time that evaluating a rule took, its share of what it shares with others; estimated from one batch in sixteen";
+    RULE_BYTES = Gauge "tollgate_rule_window_bytes" RULE, "Window state that a rule holds, its share of what it shares with others";
     RELOADS = Counter "tollgate_reloads_total" &["result"], "Changes of the rules folder: done, or refused";
     RULE_SET = Gauge "tollgate_rule_set_info" &["version"], "Always 1: the rule set in force";
 

@@ -236,20 +236,37 @@ fn rules_start_at_zero_count_their_work_and_end_with_their_file() {
         suppressed: 1,
         over_budget: 5,
         errors: 4,
+        outcomes: [
+            ("hit", 2),
+            ("no_hit", 90),
+            ("not_enough_history", 0),
+            ("suppressed", 1),
+            ("late", 3),
+            ("error", 4),
+        ],
+        seconds: 0.25,
+        window_bytes: 700,
     };
-    metrics.rules(&[work, work]);
+    metrics.rule(&work);
+    metrics.rule(&work);
     for (name, expected) in [
         ("tollgate_rule_hits_total", 6.0),
         ("tollgate_alerts_total", 4.0),
         ("tollgate_alerts_suppressed_total", 2.0),
         ("tollgate_alerts_over_budget_total", 10.0),
         ("tollgate_rule_errors_total", 8.0),
+        ("tollgate_rule_evaluation_seconds_total", 0.5),
+        ("tollgate_rule_window_bytes", 700.0),
     ] {
         assert_eq!(value(&metrics, name, &["big", "live"]), Some(expected), "{name}");
     }
+    let outcome = |name: &str| value(&metrics, "tollgate_rule_outcomes_total", &["big", "live", name]);
+    assert_eq!((outcome("no_hit"), outcome("not_enough_history")), (Some(180.0), Some(0.0)));
     metrics.rule_set("v2", [("big", "live"), ("new", "live")]);
     assert_eq!(value(&metrics, "tollgate_alerts_total", &["big", "live"]), Some(4.0));
     assert_eq!(value(&metrics, "tollgate_alerts_total", &["odd", "shadow"]), None);
+    assert_eq!(value(&metrics, "tollgate_rule_outcomes_total", &["odd", "shadow", "hit"]), None);
+    assert_eq!(value(&metrics, "tollgate_rule_window_bytes", &["odd", "shadow"]), None);
     assert_eq!(value(&metrics, "tollgate_rule_set_info", &["v2"]), Some(1.0));
     assert_eq!(value(&metrics, "tollgate_rule_set_info", &["v1"]), None);
 }

@@ -42,7 +42,16 @@ pub struct RuleWork<'a> {
     pub over_budget: u64,
     /// Rows it could not be evaluated on.
     pub errors: u64,
+    /// What became of its hits and of the other rows that it judged.
+    pub outcomes: [(&'static str, u64); 6],
+    /// Time that its evaluation took.
+    pub seconds: f64,
+    /// Bytes of window state that it holds now, by its share.
+    pub window_bytes: usize,
 }
+
+/// Every outcome of a rule and a row.
+pub(super) const OUTCOMES: [&str; 6] = ["hit", "no_hit", "not_enough_history", "suppressed", "late", "error"];
 
 /// How far reading is behind, in one partition.
 #[derive(Debug, Clone, Copy)]
@@ -177,23 +186,28 @@ impl Metrics {
         }
     }
 
-    /// What rules did, once a batch; rules that did nothing may be left out.
-    pub fn rules(&self, work: &[RuleWork<'_>]) {
+    /// What a rule did since it was last told.
+    pub fn rule(&self, done: &RuleWork<'_>) {
         let series = self.series();
-        for done in work {
-            let labels = [done.rule, done.status];
-            for (family, count) in [
-                (&series.rule_hits, done.hits),
-                (&series.alerts, done.alerts),
-                (&series.alerts_suppressed, done.suppressed),
-                (&series.alerts_over_budget, done.over_budget),
-                (&series.rule_errors, done.errors),
-            ] {
-                if count > 0 {
-                    family.of(&labels).inc_by(count);
-                }
+        let labels = [done.rule, done.status];
+        for (family, count) in [
+            (&series.rule_hits, done.hits),
+            (&series.alerts, done.alerts),
+            (&series.alerts_suppressed, done.suppressed),
+            (&series.alerts_over_budget, done.over_budget),
+            (&series.rule_errors, done.errors),
+        ] {
+            if count > 0 {
+                family.of(&labels).inc_by(count);
             }
         }
+        for (outcome, count) in done.outcomes.iter().filter(|(_, count)| *count > 0) {
+            series.rule_outcomes.of(&[done.rule, done.status, outcome]).inc_by(*count);
+        }
+        if done.seconds > 0.0 {
+            series.rule_seconds.of(&labels).inc_by(done.seconds);
+        }
+        series.rule_bytes.of(&labels).set(done.window_bytes as f64);
     }
 
     /// A rule set is in force: its version, and each rule's id and status. Its rules start at zero, and the
@@ -213,11 +227,19 @@ impl Metrics {
         for gone in remembered.rules.iter().filter(|rule| !rules.contains(rule)) {
             let labels = texts(gone);
             counts.iter().for_each(|family| family.remove(&labels));
+            series.rule_seconds.remove(&labels);
+            series.rule_bytes.remove(&labels);
+            OUTCOMES.iter().for_each(|outcome| series.rule_outcomes.remove(&[labels[0], labels[1], outcome]));
         }
         for rule in &rules {
             let labels = texts(rule);
             for family in counts {
                 family.of(&labels);
+            }
+            series.rule_seconds.of(&labels);
+            series.rule_bytes.of(&labels);
+            for outcome in OUTCOMES {
+                series.rule_outcomes.of(&[labels[0], labels[1], outcome]);
             }
         }
         remembered.rules = rules;

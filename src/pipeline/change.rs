@@ -80,8 +80,14 @@ impl Incarnation<'_> {
                     watch(JobEvent::Changed(&Changed::Refused { reason }));
                 }
                 Change::Standings { standings, turn } => {
+                    // What this job turned itself comes back from the audit topic.
+                    let known = self.parts.standings().of(&turn.rule) == turn.to;
+                    self.flush_rules();
                     self.parts.set_standings(standings);
-                    watch(JobEvent::Changed(&Changed::Switched(turn)));
+                    self.observe_rule_set();
+                    if !known {
+                        watch(JobEvent::Changed(&Changed::Switched(turn)));
+                    }
                 }
             }
         }
@@ -110,6 +116,11 @@ impl Incarnation<'_> {
 
     /// Publishes what happened, as a step of its own, where the job keeps an audit.
     pub(super) fn audit(&mut self, what: &str, more: Value) -> Result<(), JobError> {
+        self.audit_about(what, None, more)
+    }
+
+    /// The same under a key: what happened to one rule stands under its id.
+    pub(super) fn audit_about(&mut self, what: &str, key: Option<&str>, more: Value) -> Result<(), JobError> {
         if !self.job.policy.audit || self.interrupted {
             return Ok(());
         }
@@ -128,7 +139,7 @@ impl Incarnation<'_> {
         let nowhere = Partition { topic: "(the job itself)".into(), partition: 0 };
         let message = OutMessage {
             destination: Destination::Audit,
-            key: None,
+            key: key.map(|key| key.as_bytes().to_vec()),
             value: Some(event.to_string().into_bytes()),
             headers: Vec::new(),
             coordinates: Coordinates { partition: nowhere, offset: Offset(0) },

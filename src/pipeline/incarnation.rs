@@ -16,6 +16,7 @@ use super::job::{Job, JobError, JobEvent};
 use super::messages::{MessageContext, decision_messages, messages, summary_messages};
 use super::observe::Seen;
 use super::parts::Parts;
+use super::quarantine::Measured;
 use super::recover;
 use super::refusal::Refusal;
 use super::reload::Making;
@@ -56,6 +57,8 @@ pub(super) struct Incarnation<'a> {
     pub(super) source: KafkaSource,
     pub(super) sink: Sink,
     pub(super) seen: Seen,
+    /// What rules cost since they were last judged.
+    pub(super) measured: Measured,
     pub(super) parts: Parts,
     pub(super) history: Option<Writer>,
     pub(super) step: u64,
@@ -102,6 +105,7 @@ impl<'a> Incarnation<'a> {
             source,
             sink,
             seen: Seen::default(),
+            measured: Measured::default(),
             parts,
             history: None,
             step: 0,
@@ -150,6 +154,7 @@ impl<'a> Incarnation<'a> {
             self.take_changes(stop, watch)?;
             self.commit()?;
             self.observe();
+            self.quarantine(watch)?;
         }
         Ok(())
     }
@@ -255,6 +260,7 @@ impl<'a> Incarnation<'a> {
             let maker = self.parts.maker(answered.emit);
             let made = maker.make(&answered.batch, &answered.hits, answered.times());
             self.seen.answered(answered, &made);
+            self.observe_early(answered);
             timestamps
                 .extend(made.alerts.iter().map(|alert| answered.batch.rows.timestamp[alert.row as usize]));
             outgoing.extend(messages(&made, &answered.batch, &context));

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::change::{Change, Changed};
 use super::incarnation::Incarnation;
 use super::parts::Parts;
+use super::quarantine::RuleBudget;
 use super::refusal::{RecoveryPolicy, Refusal};
 use super::{Core, Observers, Progress};
 use crate::alert::Alert;
@@ -38,6 +39,8 @@ pub struct JobPolicy {
     pub instance: String,
     /// The most bytes that window state may hold.
     pub memory_max: usize,
+    /// What a rule may cost.
+    pub rule_budget: RuleBudget,
     /// Whether what happens to the job and its rules is recorded.
     pub audit: bool,
     /// How events are decided; none: no decisions are made.

@@ -17,6 +17,7 @@ mod job;
 mod messages;
 mod observe;
 mod parts;
+mod quarantine;
 mod recover;
 mod refusal;
 mod reload;
@@ -36,6 +37,7 @@ pub use counts::Counts;
 pub use job::{Job, JobError, JobEvent, JobPolicy, Kept};
 pub use observe::Observers;
 pub use parts::{Parts, PartsError};
+pub use quarantine::RuleBudget;
 pub use refusal::{Accept, RecoveryPolicy, Refusal, WarmUp};
 pub use reload::NextParts;
 pub use retrace::{Retrace, Retraced};
@@ -361,6 +363,11 @@ impl Core {
     }
 
     /// One of the two graphs; none where no rule is answered in this order.
+    pub fn engine_of(&self, emit: Emit) -> Option<&Engine> {
+        self.engines().find_map(|(own, engine)| (own == emit).then_some(engine))
+    }
+
+    /// The same, to be changed.
     pub fn engine_mut(&mut self, emit: Emit) -> Option<&mut Engine> {
         match emit {
             Emit::OnArrival => Some(&mut self.on_arrival),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::incarnation::Incarnation;
 use super::{Answered, Progress};
-use crate::alert::AlertBatch;
+use crate::alert::{AlertBatch, AlertMaker};
 use crate::decision::{Decision, Outcome};
 use crate::event::{Clock, Partition, SystemClock};
 use crate::metrics::{
@@ -66,6 +66,8 @@ const STEPS_WAITING_MAX: usize = 65_536;
 pub(super) struct Seen {
     last: Option<Duration>,
     rules: BTreeMap<(bool, usize), Work>,
+    /// Rows that were judged, and late ones among them, by the order of answers and stream.
+    judged: BTreeMap<(bool, usize), (u64, u64)>,
     /// Decisions by outcome.
     decisions: [u64; 4],
     /// Kafka timestamps, microseconds, of the records whose alerts each step published.
@@ -77,6 +79,12 @@ pub(super) struct Seen {
 #[derive(Default)]
 struct Work {
     hits: u64,
+    /// Rows among them, each once.
+    hit_rows: u64,
+    /// Those of them that came late.
+    late_hit_rows: u64,
+    /// Rows that it did not hit, of a time from which its windows may lack events.
+    early: u64,
     alerts: u64,
     suppressed: u64,
     over_budget: u64,
@@ -104,8 +112,21 @@ impl Seen {
     /// Takes note of what rules did.
     pub(super) fn answered(&mut self, answered: &Answered, made: &AlertBatch) {
         let ordered = answered.emit == Emit::InOrder;
+        let rows = &answered.batch.rows;
+        let late = |row: &u32| rows.event_time[*row as usize] < answered.watermarks[*row as usize];
+        for (stream, own) in answered.batch.streams.iter().enumerate().filter(|(_, own)| !own.rows.is_empty())
+        {
+            let (all, behind) = self.judged.entry((ordered, stream)).or_default();
+            *all += own.rows.len() as u64;
+            *behind += own.rows.iter().filter(|row| late(row)).count() as u64;
+        }
         for found in &answered.hits.hits {
-            self.rules.entry((ordered, found.query)).or_default().hits += found.rows.len() as u64;
+            let work = self.rules.entry((ordered, found.query)).or_default();
+            work.hits += found.rows.len() as u64;
+            let mut once = found.rows.clone();
+            once.dedup();
+            work.hit_rows += once.len() as u64;
+            work.late_hit_rows += once.iter().filter(|row| late(row)).count() as u64;
         }
         for error in &answered.hits.errors {
             self.rules.entry((ordered, error.query)).or_default().errors += 1;
@@ -121,9 +142,15 @@ impl Seen {
         }
     }
 
+    /// Takes note of rows that a rule did not hit while its windows may have lacked events.
+    pub(super) fn early(&mut self, emit: Emit, rule: usize, rows: u64) {
+        self.rules.entry((emit == Emit::InOrder, rule)).or_default().early += rows;
+    }
+
     /// Forgets what rules did.
     fn forget_rules(&mut self) {
         self.rules.clear();
+        self.judged.clear();
     }
 
     /// Takes note of decisions.
@@ -170,10 +197,43 @@ impl Incarnation<'_> {
     /// These rules are in force.
     pub(super) fn observe_rule_set(&self) {
         let Some(observers) = &self.job.observers else { return };
-        let makers = [&self.parts.on_arrival, &self.parts.in_order];
-        let rules = makers.iter().flat_map(|maker| maker.rules().iter());
-        let named = rules.map(|rule| (rule.header.id.as_str(), rule.header.status.name()));
+        let named = |maker: &'_ AlertMaker| -> Vec<(String, &'static str)> {
+            let rules = maker.rules().iter().enumerate();
+            rules.map(|(index, rule)| (rule.header.id.clone(), maker.status(index).name())).collect()
+        };
+        let rules: Vec<_> =
+            [&self.parts.on_arrival, &self.parts.in_order].into_iter().flat_map(named).collect();
+        let named = rules.iter().map(|(rule, status)| (rule.as_str(), *status));
         observers.metrics.rule_set(&self.parts.ruleset, named);
+    }
+
+    /// Counts rows that rules did not hit while their windows may have lacked events; there are none but for a while
+    /// after a start or a change that could not fill them.
+    pub(super) fn observe_early(&mut self, answered: &Answered) {
+        let maker = match answered.emit {
+            Emit::OnArrival => &self.parts.on_arrival,
+            Emit::InOrder => &self.parts.in_order,
+        };
+        if self.job.observers.is_none()
+            || (0..maker.rules().len()).all(|rule| maker.exact_since(rule).is_none())
+        {
+            return;
+        }
+        let Some(engine) = self.parts.core.engine_of(answered.emit) else { return };
+        for rule in 0..maker.rules().len() {
+            let Some(since) = maker.exact_since(rule) else { continue };
+            let hits = answered.hits.hits.iter().find(|found| found.query == rule);
+            let missed = |row: &&u32| {
+                let at = answered.batch.rows.event_time[**row as usize];
+                at < since.0
+                    && at >= answered.watermarks[**row as usize]
+                    && hits.is_none_or(|found| found.rows.binary_search(row).is_err())
+            };
+            let streams = engine.streams_of(rule);
+            let rows = streams.iter().filter_map(|stream| answered.batch.streams.get(*stream));
+            let early = rows.map(|own| own.rows.iter().filter(missed).count() as u64).sum();
+            self.seen.early(answered.emit, rule, early);
+        }
     }
 
     /// The rules in force, for the audit.
@@ -187,6 +247,7 @@ impl Incarnation<'_> {
 
     /// Tells what rules did so far, before their places go to others.
     pub(super) fn flush_rules(&mut self) {
+        self.measured.forget();
         match &self.job.observers {
             Some(observers) => self.observe_rules(&observers.metrics.clone()),
             None => self.seen.forget_rules(),
@@ -252,13 +313,12 @@ impl Incarnation<'_> {
     }
 
     fn observe_rules(&mut self, metrics: &Metrics) {
-        let rules = std::mem::take(&mut self.seen.rules);
-        for ((ordered, index), work) in rules {
-            let maker = if ordered { &self.parts.in_order } else { &self.parts.on_arrival };
-            let Some(rule) = maker.rules().get(index) else { continue };
-            let Work { hits, alerts, suppressed, over_budget, errors } = work;
-            let (rule, status) = (rule.header.id.as_str(), rule.header.status.name());
-            metrics.rules(&[RuleWork { rule, status, hits, alerts, suppressed, over_budget, errors }]);
+        let mut rules = std::mem::take(&mut self.seen.rules);
+        let judged = std::mem::take(&mut self.seen.judged);
+        if let Some(clock) = self.job.observers.as_ref().map(|observers| Arc::clone(&observers.clock)) {
+            for emit in [Emit::OnArrival, Emit::InOrder] {
+                self.observe_rules_of(metrics, &clock, emit, (&mut rules, &judged));
+            }
         }
         for (outcome, count) in Outcome::ALL.iter().zip(std::mem::take(&mut self.seen.decisions)) {
             metrics.decisions(outcome.name(), count);
@@ -271,6 +331,53 @@ impl Incarnation<'_> {
             waiting: counts.waiting,
             dead_letters: &counts.dead_letters_by_kind,
         });
+    }
+
+    fn observe_rules_of(
+        &mut self,
+        metrics: &Metrics,
+        clock: &Arc<dyn Clock>,
+        emit: Emit,
+        (rules, judged): (&mut BTreeMap<(bool, usize), Work>, &BTreeMap<(bool, usize), (u64, u64)>),
+    ) {
+        let ordered = emit == Emit::InOrder;
+        let Some(engine) = self.parts.core.engine_mut(emit) else { return };
+        let costs = engine.costs(clock);
+        self.measured.add(emit, &costs);
+        let bytes = engine.bytes_by_query();
+        let maker = if ordered { &self.parts.in_order } else { &self.parts.on_arrival };
+        for (index, rule) in maker.rules().iter().enumerate() {
+            let work = rules.remove(&(ordered, index)).unwrap_or_default();
+            let of_streams = engine.streams_of(index).into_iter();
+            let (rows, late) = of_streams
+                .filter_map(|stream| judged.get(&(ordered, stream)))
+                .fold((0, 0), |(rows, late), (all, behind)| (rows + all, late + behind));
+            let late = late.saturating_sub(work.late_hit_rows);
+            let held_back = work.suppressed + work.over_budget;
+            let spared = work.hit_rows + work.errors + late + work.early;
+            let nanos = costs.nanos_a_row(index).unwrap_or(0.0);
+            #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+            let seconds = nanos * costs.rows as f64 / 1e9;
+            metrics.rule(&RuleWork {
+                rule: &rule.header.id,
+                status: maker.status(index).name(),
+                hits: work.hits,
+                alerts: work.alerts,
+                suppressed: work.suppressed,
+                over_budget: work.over_budget,
+                errors: work.errors,
+                outcomes: [
+                    ("hit", work.hits.saturating_sub(held_back)),
+                    ("no_hit", rows.saturating_sub(spared)),
+                    ("not_enough_history", work.early),
+                    ("suppressed", held_back),
+                    ("late", late),
+                    ("error", work.errors),
+                ],
+                seconds,
+                window_bytes: bytes.get(index).copied().unwrap_or_default(),
+            });
+        }
     }
 
     fn observe_lag(&mut self, metrics: &Metrics) {

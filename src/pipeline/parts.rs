@@ -29,7 +29,7 @@ pub struct Parts {
     pub used: Vec<Vec<bool>>,
     /// Version of the rule set.
     pub ruleset: String,
-    /// Rules that are switched off.
+    /// Rules that do not stand as their files say.
     standings: Standings,
     /// Decoders of what these rules and those before read, where they follow others.
     pub(super) widened: Option<Decoders>,
@@ -128,11 +128,16 @@ impl Parts {
         Ok(())
     }
 
-    /// Takes note of which rules are switched off.
+    /// Takes note of how rules stand.
     pub fn set_standings(&mut self, standings: Standings) {
         self.on_arrival.set_standings(&standings);
         self.in_order.set_standings(&standings);
         self.standings = standings;
+    }
+
+    /// How rules stand.
+    pub(super) fn standings(&self) -> &Standings {
+        &self.standings
     }
 
     /// Lets suppression forget what lies behind the watermark, once the rows up to there have been judged.
@@ -155,6 +160,7 @@ impl Parts {
     /// Whether rows answered in this order are decided then: on arrival, unless all live rules are answered in order.
     /// Rules in shadow have no say in it either.
     pub(super) fn decides(&self, emit: Emit) -> bool {
+        // By their files: a switch must not move decisions from one order to the other.
         let live = |maker: &AlertMaker| maker.rules().iter().any(|rule| rule.header.status == Status::Live);
         let in_order = live(&self.in_order) && !live(&self.on_arrival);
         // Without a graph of its own no row is answered on arrival.

@@ -20,7 +20,7 @@ pub use limit::{Budget, Dedup};
 pub use lint::LINTS;
 pub use lock::{LOCK_FILE, Lock};
 pub use reason::{Reason, ReasonPart};
-pub use standing::{Standings, Switch};
+pub use standing::{Stand, Standings, Switch};
 
 use std::sync::Arc;
 

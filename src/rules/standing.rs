@@ -1,4 +1,4 @@
-//! What operators have said of rules while the job runs: who switched which rule off, and why.
+//! What was said of rules while the job runs: who switched which rule off or into shadow, and why.
 //!
 //! A rule that is off keeps its windows filled, so that it is exact from the moment it is switched on again.
 
@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Rules that are switched off, by id.
+/// Rules that do not stand as their files say, by id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standings {
-    off: BTreeMap<String, Switch>,
+    turned: BTreeMap<String, Switch>,
 }
 
 /// A turn of a rule's switch.
@@ -17,8 +17,8 @@ pub struct Standings {
 pub struct Switch {
     /// The rule's id.
     pub rule: String,
-    /// Whether it is on from here.
-    pub on: bool,
+    /// How it stands from here.
+    pub to: Stand,
     /// Who turned it.
     pub by: String,
     /// Why.
@@ -28,23 +28,44 @@ pub struct Switch {
     pub at: String,
 }
 
+/// How a rule stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stand {
+    /// As its file says.
+    On,
+    /// It alerts in shadow, whatever its file says: the job found it to cost more than it may.
+    Shadow,
+    /// It makes no alerts.
+    Off,
+}
+
 impl Standings {
     /// Takes note of a turn; the latest one of a rule counts. Whether it changes anything.
     pub fn turn(&mut self, switch: Switch) -> bool {
-        if switch.on {
-            return self.off.remove(&switch.rule).is_some();
+        let before = self.turned.get(&switch.rule).map_or(Stand::On, |known| known.to);
+        let changes = before != switch.to;
+        match switch.to {
+            Stand::On => drop(self.turned.remove(&switch.rule)),
+            _ if changes => drop(self.turned.insert(switch.rule.clone(), switch)),
+            _ => {}
         }
-        self.off.insert(switch.rule.clone(), switch).is_none()
+        changes
     }
 
-    /// Who switched a rule off, where it is off.
-    pub fn off(&self, rule: &str) -> Option<&Switch> {
-        self.off.get(rule)
+    /// How a rule stands.
+    pub fn of(&self, rule: &str) -> Stand {
+        self.turned.get(rule).map_or(Stand::On, |known| known.to)
     }
 
-    /// Every rule that is off.
-    pub fn all_off(&self) -> impl Iterator<Item = &Switch> {
-        self.off.values()
+    /// Who turned a rule's switch, where it does not stand as its file says.
+    pub fn turned(&self, rule: &str) -> Option<&Switch> {
+        self.turned.get(rule)
+    }
+
+    /// Every rule that does not stand as its file says.
+    pub fn all_turned(&self) -> impl Iterator<Item = &Switch> {
+        self.turned.values()
     }
 }
 
@@ -54,19 +75,21 @@ mod tests {
 
     #[test]
     fn the_latest_turn_of_a_rule_counts() {
-        let turn = |rule: &str, on| Switch {
+        let turn = |rule: &str, to| Switch {
             rule: rule.to_owned(),
-            on,
+            to,
             by: "me".to_owned(),
             reason: String::new(),
             at: "2026-11-27T10:00:00Z".to_owned(),
         };
         let mut standings = Standings::default();
-        assert!(!standings.turn(turn("a", true)), "it was on");
-        assert!(standings.turn(turn("a", false)));
-        assert!(!standings.turn(turn("a", false)), "it was off");
-        assert!(standings.off("a").is_some() && standings.off("b").is_none());
-        assert!(standings.turn(turn("a", true)));
+        assert!(!standings.turn(turn("a", Stand::On)), "it was on");
+        assert!(standings.turn(turn("a", Stand::Off)));
+        assert!(!standings.turn(turn("a", Stand::Off)), "it was off");
+        assert_eq!((standings.of("a"), standings.of("b")), (Stand::Off, Stand::On));
+        assert!(standings.turn(turn("a", Stand::Shadow)));
+        assert_eq!(standings.turned("a").map(|turned| turned.to), Some(Stand::Shadow));
+        assert!(standings.turn(turn("a", Stand::On)));
         assert_eq!(standings, Standings::default());
     }
 }

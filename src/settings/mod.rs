@@ -219,6 +219,10 @@ pub enum Method {
 pub struct LimitSettings {
     /// The most that window state may hold.
     pub memory: ByteSize,
+    /// The most that a rule may take an event on the mean; zero for no limit.
+    pub rule_time: Span,
+    /// The most window state that a rule may hold; none: no limit of its own.
+    pub rule_memory: Option<ByteSize>,
     /// How far an event time may lie past its record's Kafka timestamp.
     pub future: Span,
     /// The most records that are answered together.

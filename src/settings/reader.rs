@@ -241,13 +241,18 @@ impl<'a> Reader<'a> {
 
     /// A size of at least one byte.
     pub(super) fn size(&mut self, section: &Section<'a>, name: &str) -> ByteSize {
+        self.size_if_set(section, name).unwrap_or(ByteSize(1))
+    }
+
+    /// A number of bytes that may be left out.
+    pub(super) fn size_if_set(&mut self, section: &Section<'a>, name: &str) -> Option<ByteSize> {
         let read = |text: &str| match text.parse() {
             Ok(ByteSize(0)) => Err(Wrong::expected("more than nothing")),
             Ok(size) => Ok(size),
             Err(_) => Err(Wrong::expected("a size")
                 .help("write a whole number and a unit in quotes: \"512KiB\", \"16MiB\" or \"4GiB\"")),
         };
-        self.text(section, name, read).unwrap_or(ByteSize(1))
+        self.text(section, name, read)
     }
 
     /// A path; a relative one starts at the settings file's folder.

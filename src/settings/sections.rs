@@ -146,6 +146,8 @@ pub(super) fn limits<'a>(reader: &mut Reader<'a>, root: &Section<'a>) -> LimitSe
     let section = reader.open(root, "limits", "limits");
     LimitSettings {
         memory: reader.size(&section, "memory"),
+        rule_time: reader.duration(&section, "rule_time", ANY_SPAN),
+        rule_memory: reader.size_if_set(&section, "rule_memory"),
         future: reader.duration(&section, "future", ANY_SPAN),
         batch_rows_max: whole(reader, &section, "batch_rows_max", 1..=1_000_000).unwrap_or(NonZeroUsize::MIN),
         batch_bytes_max: reader.size(&section, "batch_bytes_max"),
@@ -178,6 +180,8 @@ impl Default for LimitSettings {
     fn default() -> Self {
         Self {
             memory: ByteSize(4 << 30),
+            rule_time: Span(1_000),
+            rule_memory: None,
             future: Span::seconds(300),
             batch_rows_max: NonZeroUsize::new(8192).unwrap_or(NonZeroUsize::MIN),
             batch_bytes_max: ByteSize(16 << 20),

@@ -58,13 +58,14 @@ impl Follower<'_> {
                 self.topic
             )));
         }
-        for switch in standings.all_off() {
+        for switch in standings.all_turned() {
             tracing::warn!(
                 rule = switch.rule,
+                stands = ?switch.to,
                 by = switch.by,
                 since = switch.at,
                 reason = switch.reason,
-                "this rule is switched off"
+                "this rule does not stand as its file says"
             );
         }
         self.in_force.set_standings(standings);
