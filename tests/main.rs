@@ -16,6 +16,7 @@ mod job;
 mod kafka_embedded;
 mod kafka_real;
 mod lints;
+mod mistakes;
 mod models_in_rules;
 mod plan;
 mod readme;

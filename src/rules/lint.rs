@@ -10,7 +10,8 @@ use std::path::Path;
 use super::{CompiledRules, Rule, RuleSet};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::sql::{
-    Lint, Place, compared_constants, first_word, implicit_frames, implied, needless_null_tests, query_lints,
+    Lint, Place, compared_constants, first_word, implicit_frames, implied, needless_null_tests,
+    odd_comparisons, query_lints,
 };
 
 /// Every kind of lint, and what it finds.
@@ -21,6 +22,7 @@ pub const LINTS: &[(&str, &str)] = &[
     ("always-true", "a condition that every event meets"),
     ("redundant-rule", "a rule that hits only where another one does"),
     ("unguarded-division", "a division that may be by zero"),
+    ("text-with-number", "a text that is compared with a number"),
 ];
 
 impl RuleSet {
@@ -32,6 +34,19 @@ impl RuleSet {
             findings.extend(graph_lints(compiled));
             findings.extend(redundant(compiled));
         }
+        // Where the text says which condition is never true, the graph need not say that there is one.
+        let said: Vec<(String, Option<Range<usize>>)> = findings
+            .iter()
+            .filter(|finding| finding.code == Some("never-true"))
+            .map(|finding| (finding.source.file.clone(), finding.span.clone()))
+            .collect();
+        findings.retain(|finding| {
+            let elsewhere = |(file, span): &(String, Option<Range<usize>>)| {
+                *file == finding.source.file && *span != finding.span
+            };
+            let whole = finding.span == Some(first_word(&finding.source.text));
+            finding.code != Some("never-true") || !whole || !said.iter().any(elsewhere)
+        });
         let place = |finding: &Diagnostic| {
             (finding.source.file.clone(), finding.span.as_ref().map(|span| span.start), finding.code)
         };
@@ -42,6 +57,7 @@ impl RuleSet {
     fn text_lints(&self, rule: &Rule) -> Vec<Diagnostic> {
         let found = implicit_frames(&rule.source).into_iter();
         let found = found.chain(needless_null_tests(&self.catalog.contract, &rule.source));
+        let found = found.chain(odd_comparisons(&self.catalog.contract, &rule.source));
         found.map(|lint| finding(rule, lint)).collect()
     }
 }

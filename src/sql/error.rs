@@ -78,6 +78,13 @@ pub(super) fn from_parser(source: &Arc<SourceText>, error: &ParserError) -> Diag
         ParserError::RecursionLimitExceeded => "the query is nested too deeply".to_owned(),
     };
     let (message, location) = split_location(&text);
+    if message.to_lowercase().contains("unterminated string literal") {
+        // The tokenizer tells where it gave up, which is the end of the file.
+        let opened = open_quote(&source.text).unwrap_or(0..0);
+        return Diagnostic::error(source, opened, "a text begins here and never ends")
+            .with_help("close it with a single quote; a quote within a text is written twice: 'it''s'")
+            .with_code("syntax");
+    }
     let span = match location {
         Some(location) => word_at(&source.text, byte_at(&source.text, location)),
         None if message.contains("EOF") => source.text.trim_end().len()..source.text.len(),
@@ -91,6 +98,20 @@ pub(super) fn from_parser(source: &Arc<SourceText>, error: &ParserError) -> Diag
         Some(keyword) => finding.with_help(format!("did you mean {keyword}?")),
         None => finding,
     }
+}
+
+/// Where the text begins that is never closed, up to the end of its line: the last single quote that opens one.
+fn open_quote(text: &str) -> Option<Range<usize>> {
+    let mut opened = None;
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let comment = line.find("--").filter(|_| opened.is_none()).unwrap_or(line.len());
+        for (at, _) in line[..comment].match_indices('\'') {
+            opened = if opened.is_none() { Some(start + at..start + line.trim_end().len()) } else { None };
+        }
+        start += line.len();
+    }
+    opened
 }
 
 /// The keyword that the word at a place, or the one before it, was probably meant to be.

@@ -42,7 +42,7 @@ pub use ir::{
     WindowColumn, WindowKey,
 };
 pub use keying::{not_keyed_by, selects_topic_key};
-pub use lint::{Lint, Place, implicit_frames, implied, needless_null_tests, query_lints};
+pub use lint::{Lint, Place, implicit_frames, implied, needless_null_tests, odd_comparisons, query_lints};
 pub use list::{List, ListError};
 pub(crate) use plan::parse_statements;
 

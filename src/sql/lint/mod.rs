@@ -1,15 +1,17 @@
 //! What is probably not meant in rules that can run: conditions that never or always hold, rules that another makes
-//! redundant, divisions that may fail, frames left to the default.
+//! redundant, divisions that may fail, frames left to the default, texts compared with numbers.
 //!
 //! Takes the compiled graph, or the text of a rule; hands on [`Lint`]s. Says only what is certain from the rule and
 //! the contract, and knows no data: a condition that no event happens to meet is not found.
 
+mod comparisons;
 mod condition;
 mod division;
 mod frames;
 mod nulls;
 mod possible;
 
+pub use comparisons::odd_comparisons;
 pub use frames::implicit_frames;
 pub use nulls::needless_null_tests;
 

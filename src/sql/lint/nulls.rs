@@ -10,7 +10,7 @@ use datafusion_sql::sqlparser::ast::{Expr, Ident, Select, SetExpr, Spanned, Tabl
 
 use super::{Lint, Place};
 use crate::diagnostic::SourceText;
-use crate::event::Contract;
+use crate::event::{Contract, Stream};
 use crate::sql::error::byte_range;
 use crate::sql::plan::parse_statements;
 
@@ -48,13 +48,7 @@ impl Visitor for Reader<'_> {
 impl Reader<'_> {
     /// Columns that are never null in the one stream that a SELECT reads.
     fn never_null(&self, select: &Select) -> Option<Vec<String>> {
-        let [table] = select.from.as_slice() else { return None };
-        let TableFactor::Table { name, .. } = &table.relation else { return None };
-        if !table.joins.is_empty() {
-            return None;
-        }
-        let name = name.0.last()?.to_string().to_lowercase();
-        let (_, stream) = self.contract.stream(&name)?;
+        let stream = stream_of(self.contract, select)?;
         let required = stream.schema.fields().iter().filter(|field| !field.is_nullable());
         Some(required.map(|field| field.name().clone()).collect())
     }
@@ -83,6 +77,18 @@ impl Reader<'_> {
     }
 }
 
-fn plain(name: &Ident) -> String {
+/// The one stream that a SELECT reads, if it reads one and nothing else.
+pub(super) fn stream_of<'a>(contract: &'a Contract, select: &Select) -> Option<&'a Stream> {
+    let [table] = select.from.as_slice() else { return None };
+    let TableFactor::Table { name, .. } = &table.relation else { return None };
+    if !table.joins.is_empty() {
+        return None;
+    }
+    let name = name.0.last()?.to_string().to_lowercase();
+    Some(contract.stream(&name)?.1)
+}
+
+/// A name as the contract has it.
+pub(super) fn plain(name: &Ident) -> String {
     if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }

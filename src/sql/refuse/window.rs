@@ -46,6 +46,11 @@ impl Judge<'_> {
                     "FOLLOWING takes in rows that have not arrived: the future is not known",
                     "end the frame at CURRENT ROW, or before it with INTERVAL '…' PRECEDING",
                 ),
+                WindowFrameBound::Preceding(Some(length)) if without_unit(length) => self.refuse(
+                    length.span(),
+                    &format!("{length} does not say of what"),
+                    "write the unit into the quotes: INTERVAL '10 minutes'",
+                ),
                 WindowFrameBound::Preceding(Some(length)) if calendar(length) => self.refuse(
                     length.span(),
                     "months and years differ in length, so a window can't be measured in them",
@@ -73,6 +78,11 @@ impl Judge<'_> {
             }
         }
     }
+}
+
+fn without_unit(length: &Expr) -> bool {
+    let Expr::Interval(interval) = length else { return false };
+    interval.leading_field.is_none() && !interval.value.to_string().chars().any(char::is_alphabetic)
 }
 
 fn calendar(length: &Expr) -> bool {

@@ -1,0 +1,9 @@
+-- @id: double-quotes-for-text
+-- @title: A mistake
+-- @status: live
+-- @severity: low
+-- @score: 10
+-- @reason: "{n} payments"
+-- @owner: fraud
+
+SELECT card_id, count(*) OVER w AS n FROM payments WHERE channel = "ecom" WINDOW w AS (PARTITION BY card_id ORDER BY event_time RANGE BETWEEN INTERVAL '10 minutes' PRECEDING AND CURRENT ROW) QUALIFY n > 5

@@ -1,0 +1,9 @@
+-- @id: key-misspelt
+-- @title: A mistake
+-- @status: live
+-- @sevrity: low
+-- @score: 10
+-- @reason: "{n} payments"
+-- @owner: fraud
+
+SELECT card_id, count(*) OVER w AS n FROM payments WINDOW w AS (PARTITION BY card_id ORDER BY event_time RANGE BETWEEN INTERVAL '10 minutes' PRECEDING AND CURRENT ROW) QUALIFY n > 5

@@ -1,0 +1,9 @@
+-- @id: ordered-by-another-column
+-- @title: A mistake
+-- @status: live
+-- @severity: low
+-- @score: 10
+-- @reason: "{n} payments"
+-- @owner: fraud
+
+SELECT card_id, count(*) OVER (PARTITION BY card_id ORDER BY amount RANGE BETWEEN 5 PRECEDING AND CURRENT ROW) AS n FROM payments QUALIFY n > 5
