@@ -165,6 +165,7 @@
 //! | rows waiting for the watermark | 5,000,000 | [`CoreSettings`](pipeline::CoreSettings) | the oldest are answered early |
 //! | changes of rules and switches | 16 | `cli::run` | who prepared them waits |
 //! | repetitions of one event in a test | 10,000 | `rule_test::read` | the test is refused |
+//! | events with hits, and labelled ones, that labels are compared with | 5,000,000 of either | `labels` | the oldest are forgotten |
 //! | event ids for repeats | 20,000,000 a stream | `pipeline::repeats` | the oldest is forgotten |
 //! | values for `@dedup` | 1,000,000 | `alert::suppression` | the oldest is forgotten |
 //! | events of one window that `why` shows | 1,000 | `why` | the oldest are counted and not shown |
@@ -213,6 +214,9 @@ pub mod alert;
 
 // Hits to one decision an event: points, thresholds, what decided.
 pub mod decision;
+
+// What became known of events later: which hits were fraud, and which frauds were missed.
+pub mod labels;
 
 // Delivery to topics and files; the maker of receipts.
 pub mod sink;

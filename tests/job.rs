@@ -90,6 +90,12 @@ impl Bench {
         self.producer.send(record).expect("room in the queue");
     }
 
+    /// Sends a record without a key to a topic of one partition.
+    pub(crate) fn send(&self, topic: &str, value: &str) {
+        let record = BaseRecord::<str, str>::to(topic).partition(0).payload(value);
+        self.producer.send(record).expect("room in the queue");
+    }
+
     /// Waits until what was sent is in the topic.
     pub(crate) fn flush(&self) {
         self.producer.flush(WAIT).expect("delivered");

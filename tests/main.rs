@@ -15,6 +15,7 @@ mod differential;
 mod job;
 mod kafka_embedded;
 mod kafka_real;
+mod labels;
 mod lints;
 mod mistakes;
 mod models_in_rules;

@@ -15,6 +15,7 @@ mod generate;
 mod history;
 mod in_force;
 mod job;
+mod label_columns;
 mod plan;
 mod replay;
 mod rules;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::failure::{Exit, Failure};
 use super::in_force::InForce;
+use super::label_columns::{label_columns, label_faults};
 use crate::alert::AlertSettings;
 use crate::decision::{Combination, Decide, DecisionSettings, Thresholds};
 use crate::decode::{DecodeLimits, FieldBinding, StreamBinding, TimeUnitText, Unused};
@@ -61,6 +62,7 @@ pub(super) fn unbound(loaded: &Loaded, set: &RuleSet) -> Vec<Diagnostic> {
         };
         findings.push(finding.with_help(format!("add [streams.{}] with topics = [\"…\"]", stream.name)));
     }
+    findings.extend(label_faults(loaded, set));
     findings
 }
 
@@ -375,6 +377,7 @@ fn core_settings(settings: &Settings, set: &RuleSet) -> CoreSettings {
         streams: set.catalog.contract.streams.iter().map(|stream| policy(&stream.name)).collect(),
         windows: WindowSettings { shards, idle: Some(IDLE_KEYS_AFTER.0), ..WindowSettings::default() },
         waiting_rows_max: 5_000_000,
+        labels: label_columns(settings, set),
     }
 }
 

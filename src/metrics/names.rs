@@ -72,6 +72,10 @@ metrics! {
     RULE_OUTCOMES = Counter "tollgate_rule_outcomes_total" &["rule", "status", "outcome"], "What became of the rows that a rule judged: hit, no_hit, not_enough_history, suppressed (by @dedup or @budget), late (and no hit), error";
     RULE_SECONDS = Counter "tollgate_rule_evaluation_seconds_total" RULE, "Time that evaluating a rule took, its share of what it shares with others; estimated from one batch in sixteen";
     RULE_BYTES = Gauge "tollgate_rule_window_bytes" RULE, "Window state that a rule holds, its share of what it shares with others";
+    LABELS = Gauge "tollgate_labelled_events" &["label"], "Events that labels have come for: fraud, or genuine";
+    RULE_LABELLED = Gauge "tollgate_rule_labelled_events" &["rule", "status", "result"], "Labelled events by what this version of the rule made of them: true_positive, false_positive, missed";
+    RULE_PRECISION = Gauge "tollgate_rule_precision_ratio" RULE, "Share of a rule's labelled hits that were fraud";
+    RULE_RECALL = Gauge "tollgate_rule_recall_ratio" RULE, "Share of the labelled frauds that a rule hit";
     RELOADS = Counter "tollgate_reloads_total" &["result"], "Changes of the rules folder: done, or refused";
     RULE_SET = Gauge "tollgate_rule_set_info" &["version"], "Always 1: the rule set in force";
 

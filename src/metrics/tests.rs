@@ -115,6 +115,14 @@ fn used() -> Metrics {
     metrics.restarted("transaction_aborted");
     metrics.decisions("allow", 2);
     metrics.reload("done");
+    metrics.labels(3, 4);
+    metrics.rule_quality(&RuleQuality {
+        rule: "big",
+        status: "live",
+        results: [("true_positive", 1), ("false_positive", 3), ("missed", 2)],
+        precision: Some(0.25),
+        recall: Some(1.0 / 3.0),
+    });
     metrics
 }
 
@@ -196,6 +204,7 @@ fn no_label_is_named_after_something_that_events_bring() {
         "keyed_by",
         "revision",
         "profile",
+        "label",
     ];
     for metric in METRICS {
         for label in metric.labels {

@@ -50,6 +50,24 @@ pub struct RuleWork<'a> {
     pub window_bytes: usize,
 }
 
+/// How a rule has done, by the labels that have come.
+#[derive(Debug, Clone, Copy)]
+pub struct RuleQuality<'a> {
+    /// The rule's id.
+    pub rule: &'a str,
+    /// How it stands: `live` or `shadow`.
+    pub status: &'a str,
+    /// Labelled events by what it made of them.
+    pub results: [(&'static str, u64); 3],
+    /// Share of its labelled hits that were fraud.
+    pub precision: Option<f64>,
+    /// Share of the labelled frauds that it hit.
+    pub recall: Option<f64>,
+}
+
+/// What a rule made of a labelled event.
+pub(super) const RESULTS: [&str; 3] = ["true_positive", "false_positive", "missed"];
+
 /// Every outcome of a rule and a row.
 pub(super) const OUTCOMES: [&str; 6] = ["hit", "no_hit", "not_enough_history", "suppressed", "late", "error"];
 
@@ -210,6 +228,28 @@ impl Metrics {
         series.rule_bytes.of(&labels).set(done.window_bytes as f64);
     }
 
+    /// How a rule has done so far.
+    pub fn rule_quality(&self, quality: &RuleQuality<'_>) {
+        let series = self.series();
+        let labels = [quality.rule, quality.status];
+        for (result, count) in quality.results {
+            series.rule_labelled.of(&[quality.rule, quality.status, result]).set(count as f64);
+        }
+        for (family, share) in
+            [(&series.rule_precision, quality.precision), (&series.rule_recall, quality.recall)]
+        {
+            if let Some(share) = share {
+                family.of(&labels).set(share);
+            }
+        }
+    }
+
+    /// So many events are labelled now: frauds, and others.
+    pub fn labels(&self, frauds: u64, genuine: u64) {
+        self.series().labels.of(&["fraud"]).set(frauds as f64);
+        self.series().labels.of(&["genuine"]).set(genuine as f64);
+    }
+
     /// A rule set is in force: its version, and each rule's id and status. Its rules start at zero, and the
     /// series of rules that are gone end.
     pub fn rule_set<'a>(&self, version: &str, rules: impl IntoIterator<Item = (&'a str, &'a str)>) {
@@ -229,6 +269,9 @@ impl Metrics {
             counts.iter().for_each(|family| family.remove(&labels));
             series.rule_seconds.remove(&labels);
             series.rule_bytes.remove(&labels);
+            series.rule_precision.remove(&labels);
+            series.rule_recall.remove(&labels);
+            RESULTS.iter().for_each(|result| series.rule_labelled.remove(&[labels[0], labels[1], result]));
             OUTCOMES.iter().for_each(|outcome| series.rule_outcomes.remove(&[labels[0], labels[1], outcome]));
         }
         for rule in &rules {

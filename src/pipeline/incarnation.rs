@@ -25,6 +25,7 @@ use crate::checkpoint::{Note, Offsets, PartitionCommit, Position};
 use crate::decision::{Evidence, decide};
 use crate::event::{Offset, Partition, crash_point};
 use crate::history::Writer;
+use crate::labels::Labels;
 use crate::metrics::Phase;
 use crate::sink::{Outgoing, Sink, SinkError, probe};
 use crate::source::kafka::{Assigned, KafkaEvent, KafkaSource, SourceError};
@@ -59,6 +60,10 @@ pub(super) struct Incarnation<'a> {
     pub(super) seen: Seen,
     /// What rules cost since they were last judged.
     pub(super) measured: Measured,
+    /// Which hits were right, as far as labels have come.
+    pub(super) labels: Labels,
+    /// Whether what was known before this life was read back.
+    pub(super) labels_recalled: bool,
     pub(super) parts: Parts,
     pub(super) history: Option<Writer>,
     pub(super) step: u64,
@@ -106,6 +111,8 @@ impl<'a> Incarnation<'a> {
             sink,
             seen: Seen::default(),
             measured: Measured::default(),
+            labels: Labels::default(),
+            labels_recalled: false,
             parts,
             history: None,
             step: 0,
@@ -261,6 +268,7 @@ impl<'a> Incarnation<'a> {
             let made = maker.make(&answered.batch, &answered.hits, answered.times());
             self.seen.answered(answered, &made);
             self.observe_early(answered);
+            self.label(answered);
             timestamps
                 .extend(made.alerts.iter().map(|alert| answered.batch.rows.timestamp[alert.row as usize]));
             outgoing.extend(messages(&made, &answered.batch, &context));
@@ -350,6 +358,7 @@ impl<'a> Incarnation<'a> {
             self.offsets.begin(position.clone());
         }
         self.expect_all();
+        self.recall_labels(stop)?;
         self.assigned = Some(assigned.clone());
         if !self.started {
             self.started = true;

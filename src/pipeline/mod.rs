@@ -14,6 +14,7 @@ mod delivered;
 mod filling;
 mod incarnation;
 mod job;
+mod labelled;
 mod messages;
 mod observe;
 mod parts;
@@ -51,6 +52,7 @@ use std::collections::HashSet;
 use crate::decode::{DeadLetter, DecodedBatch, Decoders, Stage};
 use crate::event::{Contract, Coordinates, Offset, Span};
 use crate::graph::{Engine, EngineError, EngineInput, Lineage, Reach, RuleHits};
+use crate::labels::LabelColumns;
 use crate::rules::{CompiledRules, Emit};
 use crate::source::Fetched;
 use crate::sql::RuleGraph;
@@ -83,6 +85,8 @@ pub struct CoreSettings {
     pub windows: WindowSettings,
     /// Rows that may wait for their turn; past it the oldest are answered early.
     pub waiting_rows_max: usize,
+    /// Which rows say what became known of others; none: none do.
+    pub labels: Option<LabelColumns>,
 }
 
 /// How long a key without events keeps what no window's length bounds (`ROWS` and `UNBOUNDED PRECEDING`
@@ -94,7 +98,7 @@ impl CoreSettings {
     pub fn uniform(contract: &Contract, policy: StreamPolicy) -> Self {
         let streams = vec![policy; contract.streams.len()];
         let windows = WindowSettings { idle: Some(IDLE_KEYS_AFTER.0), ..WindowSettings::default() };
-        Self { streams, windows, waiting_rows_max: 5_000_000 }
+        Self { streams, windows, waiting_rows_max: 5_000_000, labels: None }
     }
 }
 

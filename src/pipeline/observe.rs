@@ -13,8 +13,8 @@ use crate::alert::{AlertBatch, AlertMaker};
 use crate::decision::{Decision, Outcome};
 use crate::event::{Clock, Partition, SystemClock};
 use crate::metrics::{
-    Build, Health, HealthLimits, HistoryTotals, Lag, Metrics, Phase, RecoveryTotals, RowTotals, RuleWork,
-    TransactionResult, WindowUse,
+    Build, Health, HealthLimits, HistoryTotals, Lag, Metrics, Phase, RecoveryTotals, RowTotals, RuleQuality,
+    RuleWork, TransactionResult, WindowUse,
 };
 use crate::rules::Emit;
 use crate::sink::Receipt;
@@ -323,6 +323,8 @@ impl Incarnation<'_> {
         for (outcome, count) in Outcome::ALL.iter().zip(std::mem::take(&mut self.seen.decisions)) {
             metrics.decisions(outcome.name(), count);
         }
+        let (frauds, genuine) = self.labels.counted();
+        metrics.labels(frauds, genuine);
         let counts = self.parts.core.counts().into_owned();
         metrics.rows(&RowTotals {
             answered: counts.answered,
@@ -377,6 +379,19 @@ impl Incarnation<'_> {
                 seconds,
                 window_bytes: bytes.get(index).copied().unwrap_or_default(),
             });
+            if let Some(quality) = self.labels.quality(rule) {
+                metrics.rule_quality(&RuleQuality {
+                    rule: &rule.header.id,
+                    status: maker.status(index).name(),
+                    results: [
+                        ("true_positive", quality.true_positives),
+                        ("false_positive", quality.false_positives),
+                        ("missed", quality.missed),
+                    ],
+                    precision: quality.precision(),
+                    recall: quality.recall(),
+                });
+            }
         }
     }
 

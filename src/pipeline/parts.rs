@@ -70,7 +70,11 @@ impl Parts {
     ) -> Result<Self, PartsError> {
         let contract = &set.catalog.contract;
         let [arrival, ordered] = engines_after(&set.on_arrival, &set.in_order, &settings.windows, before)?;
-        let used = columns_read(contract, [&arrival, &ordered]);
+        let mut used = columns_read(contract, [&arrival, &ordered]);
+        if let Some(labels) = &settings.labels {
+            used[labels.stream][labels.event_id] = true;
+            used[labels.stream][labels.fraud] = true;
+        }
         let decoders = Decoders::of_contract(contract, bindings, &used, limits)?;
         let both = before.map(|before| either(&used, &before.used));
         let widened =

@@ -68,8 +68,8 @@ const fn key(
 }
 
 /// Sections at the top of the file.
-pub const SECTIONS: [&str; 8] =
-    ["job", "kafka", "streams", "output", "decisions", "limits", "history", "http"];
+pub const SECTIONS: [&str; 9] =
+    ["job", "kafka", "streams", "output", "decisions", "labels", "limits", "history", "http"];
 
 const DELIVERY: Kind = Choice(&["at_least_once", "exactly_once"]);
 const EMIT: Kind = Choice(&["on_arrival", "in_order"]);
@@ -118,6 +118,11 @@ pub const KEYS: &[Key] = &[
     key("decisions", "review", Integer, Is("50"), "from this score on a person looks at the event"),
     key("decisions", "challenge", Integer, Unset, "from this score on the customer is asked; left out, no score does that"),
     key("decisions", "block", Integer, Is("80"), "from this score on the event is stopped"),
+
+    key("labels", "stream", Text, Unset, "the stream of the contract whose rows say what became known of earlier events; left out, there is none"),
+    key("labels", "event_id", Text, Is("\"event_id\""), "its column with the id of the event that a label is about"),
+    key("labels", "fraud", Text, Is("\"fraud\""), "its column that says whether it was fraud: BOOLEAN, or a whole number that is 0 where it was not"),
+    key("labels", "remember", Duration, Is("\"30d\""), "for how long hits and labels are remembered, so how late a label may come"),
 
     key("limits", "memory", Size, Is("\"4GiB\""), "the most that window state may hold"),
     key("limits", "rule_time", Duration, Is("\"1ms\""), "the most that a rule may take an event, as the mean of at least 10 seconds and 1,000 events; past it the rule goes into shadow; \"0s\" for no limit"),

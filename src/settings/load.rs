@@ -102,10 +102,11 @@ fn walk<'a>(reader: &mut Reader<'a>, document: &'a Spanned<DeTable<'a>>) -> Sett
     let streams = sections::streams(reader, &root);
     let output = sections::output(reader, &root);
     let decisions = sections::decisions(reader, &root);
+    let labels = sections::labels(reader, &root);
     let limits = sections::limits(reader, &root);
     let history = history::history(reader, &root);
     let http = sections::http(reader, &root);
-    Settings { job, kafka, streams, output, decisions, limits, history, http }
+    Settings { job, kafka, streams, output, decisions, labels, limits, history, http }
 }
 
 fn syntax_finding(source: &Arc<SourceText>, error: &toml::de::Error) -> Diagnostic {

@@ -56,6 +56,8 @@ pub struct Settings {
     pub output: OutputSettings,
     /// `[decisions]`.
     pub decisions: DecisionSettings,
+    /// `[labels]`; none where no stream is named.
+    pub labels: Option<LabelSettings>,
     /// `[limits]`.
     pub limits: LimitSettings,
     /// `[history]`; none: no history is kept.
@@ -212,6 +214,19 @@ pub enum Method {
     SumCap,
     /// The largest of them.
     Max,
+}
+
+/// What says which events were fraud, once it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelSettings {
+    /// The stream whose rows are labels.
+    pub stream: String,
+    /// Its column with the id of the event that a label is about.
+    pub event_id: String,
+    /// Its column that says whether it was fraud.
+    pub fraud: String,
+    /// For how long hits and labels are remembered.
+    pub remember: Span,
 }
 
 /// What the job may use.

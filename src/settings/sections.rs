@@ -10,8 +10,8 @@ use std::ops::RangeInclusive;
 use super::reader::{Reader, Section, join};
 use super::values::{self, ByteSize, Destination, WarmUp, Wrong};
 use super::{
-    Decide, DecisionSettings, Delivery, Emit, FieldSettings, HttpSettings, JobSettings, LimitSettings,
-    Method, OutputSettings, StreamSettings, TimeUnit, WireFormat,
+    Decide, DecisionSettings, Delivery, Emit, FieldSettings, HttpSettings, JobSettings, LabelSettings,
+    LimitSettings, Method, OutputSettings, StreamSettings, TimeUnit, WireFormat,
 };
 use crate::event::Span;
 
@@ -140,6 +140,20 @@ pub(super) fn decisions<'a>(reader: &mut Reader<'a>, root: &Section<'a>) -> Deci
         challenge,
         block: block.unwrap_or_default(),
     }
+}
+
+pub(super) fn labels<'a>(reader: &mut Reader<'a>, root: &Section<'a>) -> Option<LabelSettings> {
+    let section = reader.open(root, "labels", "labels");
+    let remember = reader.duration(&section, "remember", ANY_SPAN);
+    let (event_id, fraud) =
+        (reader.text(&section, "event_id", column), reader.text(&section, "fraud", column));
+    let stream = reader.text(&section, "stream", column)?;
+    Some(LabelSettings {
+        stream,
+        event_id: event_id.unwrap_or_default(),
+        fraud: fraud.unwrap_or_default(),
+        remember,
+    })
 }
 
 pub(super) fn limits<'a>(reader: &mut Reader<'a>, root: &Section<'a>) -> LimitSettings {

@@ -1,0 +1,167 @@
+//! Labels that come after their events: what each rule got right, and windows over what was known.
+
+use std::io::{Read, Write};
+
+use serde_json::{Value, json};
+
+use crate::job::{Bench, rule, stop};
+use crate::scratch::Scratch;
+
+const CONTRACT: &str = "\
+CREATE TABLE payments (
+    tx_id VARCHAR NOT NULL, event_time TIMESTAMP NOT NULL, card_id VARCHAR NOT NULL,
+    amount DECIMAL(12, 2) NOT NULL, PRIMARY KEY (tx_id)
+);
+-- @event_time: known_at
+CREATE TABLE labels (event_id VARCHAR NOT NULL, known_at TIMESTAMP NOT NULL, fraud BOOLEAN NOT NULL);
+";
+
+/// A number that the job serves.
+fn metric(address: &str, name: &str) -> Option<f64> {
+    let mut served = String::new();
+    let mut socket = std::net::TcpStream::connect(address).ok()?;
+    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+    socket.read_to_string(&mut served).ok()?;
+    let line = served.lines().find(|line| line.starts_with(name))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+#[test]
+fn a_rule_in_shadow_and_a_live_one_are_judged_as_labels_come_and_after_a_restart() {
+    let query = |least: u32| format!("SELECT tx_id, card_id, amount FROM payments WHERE amount >= {least}");
+    let rules = [
+        ("a.sql", rule("a", "live", 10, "", &query(50))),
+        ("b.sql", rule("b", "shadow", 10, "", &query(80))),
+    ];
+    let bench = Bench::new(&rules, "[labels]\nstream = \"labels\"\n");
+    bench.scratch.write("rules/schema.sql", CONTRACT);
+    let address = format!("127.0.0.1:{}", free_port());
+    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
+    let settings = settings
+        .replace("[http]\nlisten = \"off\"", &format!("[http]\nlisten = \"{address}\""))
+        .replace("[output]", "[streams.labels]\ntopics = [\"audit\"]\nstart = \"earliest\"\n[output]");
+    bench.scratch.write("tollgate.toml", &settings);
+    let job = bench.start();
+    // 10 to 100: a hits t5 to t10, b hits t8 to t10.
+    for index in 1..=10 {
+        let at = format!("2026-11-22T10:00:{index:02}Z");
+        bench.pay(&format!("t{index}"), &at, "c1", &format!("{index}0.00"));
+    }
+    bench.flush();
+    bench.wait_until("10 decisions", || bench.lines("decisions.ndjson").len() >= 10);
+    let label = |index: usize, fraud: bool| {
+        let value =
+            json!({"event_id": format!("t{index}"), "known_at": "2026-11-23T00:00:00Z", "fraud": fraud});
+        bench.send("audit", &value.to_string());
+    };
+    for (index, fraud) in [(4, true), (6, true), (7, false), (9, true), (10, false)] {
+        label(index, fraud);
+    }
+    bench.flush();
+    let wait = |name: &str, expected: f64| {
+        bench.wait_until(&format!("{name} {expected}"), || metric(&address, name) == Some(expected));
+    };
+    let quality = |rule: &str, status: &str, what: &str| {
+        format!("tollgate_rule_{what}_ratio{{rule=\"{rule}\",status=\"{status}\"}}")
+    };
+    wait(&quality("a", "live", "precision"), 0.5);
+    wait(&quality("a", "live", "recall"), 2.0 / 3.0);
+    wait(&quality("b", "shadow", "precision"), 0.5);
+    wait(&quality("b", "shadow", "recall"), 1.0 / 3.0);
+    wait("tollgate_labelled_events{label=\"fraud\"}", 3.0);
+    // A label is corrected.
+    label(10, true);
+    bench.flush();
+    wait(&quality("b", "shadow", "precision"), 1.0);
+    assert_eq!(stop(job), Some(0), "{}", bench.log());
+    assert_eq!(bench.lines("alerts.ndjson").len(), 6, "a label is no event of these rules");
+    // The next start knows from the alerts that were sent what each rule had hit.
+    let job = bench.start();
+    label(8, true);
+    label(5, false);
+    bench.flush();
+    wait(&quality("a", "live", "precision"), 0.5);
+    wait(&quality("b", "shadow", "precision"), 1.0);
+    wait(&quality("b", "shadow", "recall"), 1.0);
+    assert_eq!(stop(job), Some(0), "{}", bench.log());
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+#[test]
+fn what_labels_name_and_the_contract_lacks_is_said_with_what_there_is() {
+    for (key, words) in [
+        ("stream = \"labls\"", "did you mean labels?"),
+        ("stream = \"labels\"\nevent_id = \"tx_id\"", "stream labels has no column tx_id"),
+        ("stream = \"labels\"\nfraud = \"event_id\"", "name a BOOLEAN column"),
+    ] {
+        let bench = Bench::new(
+            &[("a.sql", rule("a", "live", 10, "", "SELECT tx_id, amount FROM payments"))],
+            &format!("[labels]\n{key}\n"),
+        );
+        bench.scratch.write("rules/schema.sql", CONTRACT);
+        let printed = bench.scratch.shell("tollgate run --config tollgate.toml");
+        assert_eq!(printed.code, Some(2), "{}", printed.text);
+        assert!(printed.text.contains(words), "{}", printed.text);
+    }
+}
+
+/// A terminal's known frauds: payments and their labels in one view, each at the moment at which it was known.
+#[test]
+fn a_window_over_labels_sees_a_fraud_from_the_moment_at_which_it_was_known() {
+    let scratch = Scratch::new();
+    scratch.write(
+        "rules/schema.sql",
+        "CREATE TABLE payments (tx_id VARCHAR NOT NULL, event_time TIMESTAMP NOT NULL, terminal_id VARCHAR NOT NULL, PRIMARY KEY (tx_id));
+         -- @event_time: known_at
+         CREATE TABLE labels (event_id VARCHAR NOT NULL, known_at TIMESTAMP NOT NULL, terminal_id VARCHAR NOT NULL, fraud BOOLEAN NOT NULL);",
+    );
+    scratch.write(
+        "rules/views/terminal_events.sql",
+        "CREATE VIEW terminal_events AS
+         SELECT event_time, terminal_id, tx_id, false AS known_fraud FROM payments
+         UNION ALL SELECT known_at, terminal_id, event_id, fraud FROM labels",
+    );
+    scratch.write(
+        "rules/terminal.sql",
+        "-- @id: terminal\n-- @title: t\n-- @status: live\n-- @severity: low\n-- @score: 1\n-- @reason: \"{frauds}\"\n-- @owner: o
+         SELECT tx_id, known_fraud, count(*) FILTER (WHERE known_fraud) OVER w AS frauds FROM terminal_events
+         WINDOW w AS (PARTITION BY terminal_id ORDER BY event_time RANGE BETWEEN INTERVAL '28 days' PRECEDING AND CURRENT ROW)
+         QUALIFY NOT known_fraud",
+    );
+    let line = |value: Value| format!("{value}\n");
+    let payment = |tx: &str, at: &str| line(json!({"tx_id": tx, "event_time": at, "terminal_id": "x"}));
+    scratch.write(
+        "payments.ndjson",
+        &[
+            payment("t1", "2026-11-01T10:00:00Z"),
+            payment("t2", "2026-11-08T09:59:59Z"),
+            payment("t3", "2026-11-08T10:00:01Z"),
+            payment("t4", "2026-12-06T10:00:01Z"),
+        ]
+        .concat(),
+    );
+    // t1 was fraud, and that is known seven days later.
+    let label =
+        json!({"event_id": "t1", "known_at": "2026-11-08T10:00:00Z", "terminal_id": "x", "fraud": true});
+    scratch.write("labels.ndjson", &line(label));
+    for emit in ["on_arrival", "in_order"] {
+        let printed = scratch.shell(&format!(
+            "tollgate replay --rules rules --input payments.ndjson labels.ndjson --emit {emit} --output - --batch-rows 1 2> /dev/null"
+        ));
+        let frauds: Vec<(Value, Value)> = printed
+            .text
+            .lines()
+            .map(|line| {
+                serde_json::from_str::<Value>(line)
+                    .unwrap_or_else(|error| panic!("{error}: {}", printed.text))
+            })
+            .map(|hit| (hit["row"]["tx_id"].clone(), hit["row"]["frauds"].clone()))
+            .collect();
+        let expected = [("t1", 0), ("t2", 0), ("t3", 1), ("t4", 0)].map(|(tx, n)| (json!(tx), json!(n)));
+        assert_eq!(frauds, expected, "{emit}");
+    }
+}
