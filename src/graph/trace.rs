@@ -20,6 +20,9 @@ use super::{Engine, EngineError};
 use crate::sql::{ColumnId, Definition, RowSetId, RowSource, columns_read};
 use crate::window::Frame;
 
+/// A row of a row set.
+type Place = (RowSetId, usize);
+
 /// Rows and columns that one batch left behind.
 #[derive(Debug)]
 pub struct Traced {
@@ -109,7 +112,7 @@ impl Traced {
     }
 
     /// The place of a row of an input among the rows of a row set over it.
-    fn follow(&self, input: (RowSetId, usize), rows: RowSetId, source: &RowSource) -> Option<usize> {
+    fn follow(&self, input: Place, rows: RowSetId, source: &RowSource) -> Option<usize> {
         let (from, index) = input;
         match source {
             RowSource::Stream(_) => None,
@@ -139,7 +142,7 @@ impl Engine {
     /// One row of a batch on its way through a query, along the branch of its unions that leads it farthest; none
     /// where the query does not read the row's stream.
     pub fn trace(&self, traced: &Traced, query: usize, row: u32) -> Result<Option<QueryTrace>, EngineError> {
-        let mut best: Option<(usize, Vec<(RowSetId, usize)>, Option<RowSetId>)> = None;
+        let mut best: Option<(usize, Vec<Place>, Option<RowSetId>)> = None;
         for branch in self.branches(self.graph.queries[query].rows) {
             let Ok(index) = traced.data[branch[0].0].rows.binary_search(&row) else { continue };
             let mut places = vec![(branch[0], index)];
@@ -178,7 +181,7 @@ impl Engine {
         &self,
         traced: &Traced,
         query: usize,
-        places: &[(RowSetId, usize)],
+        places: &[Place],
         failed: Option<RowSetId>,
     ) -> Result<QueryTrace, EngineError> {
         let mut trace = QueryTrace { hit: failed.is_none(), ..QueryTrace::default() };
@@ -206,7 +209,7 @@ impl Engine {
     fn columns(
         &self,
         traced: &Traced,
-        places: &[(RowSetId, usize)],
+        places: &[Place],
         (rows, column): (RowSetId, ColumnId),
         trace: &mut QueryTrace,
     ) {
@@ -232,7 +235,7 @@ impl Engine {
     fn window_trace(
         &self,
         traced: &Traced,
-        places: &[(RowSetId, usize)],
+        places: &[Place],
         (rows, column): (RowSetId, ColumnId),
     ) -> Option<WindowTrace> {
         let known = &self.graph.row_sets[rows.0].columns[column.0];
@@ -283,12 +286,7 @@ impl Engine {
         Ok(same.values().set_indices().map(row).collect())
     }
 
-    fn condition(
-        &self,
-        traced: &Traced,
-        at: (RowSetId, usize),
-        expression: &Expr,
-    ) -> Result<Condition, EngineError> {
+    fn condition(&self, traced: &Traced, at: Place, expression: &Expr) -> Result<Condition, EngineError> {
         let truth = self.evaluated(traced, at, expression)?.and_then(|value| {
             let value = value.as_boolean_opt()?;
             value.is_valid(0).then(|| value.value(0))
@@ -310,7 +308,7 @@ impl Engine {
     fn comparison(
         &self,
         traced: &Traced,
-        at: (RowSetId, usize),
+        at: Place,
         binary: &BinaryExpr,
     ) -> Result<Option<Comparison>, EngineError> {
         let operator = match binary.op {
@@ -335,7 +333,7 @@ impl Engine {
     fn evaluated(
         &self,
         traced: &Traced,
-        (rows, index): (RowSetId, usize),
+        (rows, index): Place,
         expression: &Expr,
     ) -> Result<Option<ArrayRef>, EngineError> {
         let compiled = Compiled::new(&self.graph, rows, expression)?;

@@ -146,19 +146,14 @@ impl Labels {
     }
 
     /// Takes the labels among the rows of a batch; `rules` are those that could have hit what they are about.
-    pub fn labels<'a>(
-        &mut self,
-        columns: &LabelColumns,
-        batch: &DecodedBatch,
-        rules: impl Iterator<Item = &'a Rule> + Clone,
-    ) {
+    pub fn labels(&mut self, columns: &LabelColumns, batch: &DecodedBatch, rules: &[&Rule]) {
         let Some(own) = batch.streams.get(columns.stream) else { return };
         let column = |index: usize| own.columns.get(index).and_then(Option::as_ref);
         let (Some(ids), Some(frauds)) = (column(columns.event_id), column(columns.fraud)) else { return };
         for (index, row) in own.rows.iter().enumerate() {
             if let (Some(fraud), false) = (truth(frauds, index), ids.is_null(index)) {
                 let at = batch.rows.event_time[*row as usize];
-                self.label(&text_value(ids, index), fraud, at, rules.clone());
+                self.label(&text_value(ids, index), fraud, at, rules.iter().copied());
             }
         }
         if let Some(latest) = own.rows.iter().map(|row| batch.rows.event_time[*row as usize]).max() {

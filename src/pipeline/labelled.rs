@@ -47,8 +47,8 @@ impl Incarnation<'_> {
         // Rows are answered by both graphs, and a label counts once.
         if self.parts.decides(answered.emit) {
             let makers = [&self.parts.on_arrival, &self.parts.in_order];
-            let rules = makers.into_iter().flat_map(|maker| maker.rules().iter());
-            self.labels.labels(&columns, &answered.batch, rules);
+            let rules: Vec<&Rule> = makers.into_iter().flat_map(|maker| maker.rules().iter()).collect();
+            self.labels.labels(&columns, &answered.batch, &rules);
         }
     }
 
@@ -75,7 +75,7 @@ impl Incarnation<'_> {
             let rules: Vec<&Rule> = makers.into_iter().flat_map(|maker| maker.rules().iter()).collect();
             self.read(&ranges, stop, |batch| {
                 let decoded = aside.core.decode(Fetched::Records(batch))?;
-                labels.labels(&columns, &decoded, rules.iter().copied());
+                labels.labels(&columns, &decoded, &rules);
                 Ok(())
             })?;
         }

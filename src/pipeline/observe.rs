@@ -61,13 +61,18 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Steps whose alerts wait for their acknowledgement at most; older ones go untold.
 const STEPS_WAITING_MAX: usize = 65_536;
 
+/// What rules did, by the order of their answers and their index.
+type Worked = BTreeMap<(bool, usize), Work>;
+
+/// Rows that were judged, and late ones among them, by the order of answers and stream.
+type Judged = BTreeMap<(bool, usize), (u64, u64)>;
+
 /// What was seen since it was last told.
 #[derive(Default)]
 pub(super) struct Seen {
     last: Option<Duration>,
-    rules: BTreeMap<(bool, usize), Work>,
-    /// Rows that were judged, and late ones among them, by the order of answers and stream.
-    judged: BTreeMap<(bool, usize), (u64, u64)>,
+    rules: Worked,
+    judged: Judged,
     /// Decisions by outcome.
     decisions: [u64; 4],
     /// Kafka timestamps, microseconds, of the records whose alerts each step published.
@@ -340,7 +345,7 @@ impl Incarnation<'_> {
         metrics: &Metrics,
         clock: &Arc<dyn Clock>,
         emit: Emit,
-        (rules, judged): (&mut BTreeMap<(bool, usize), Work>, &BTreeMap<(bool, usize), (u64, u64)>),
+        (rules, judged): (&mut Worked, &Judged),
     ) {
         let ordered = emit == Emit::InOrder;
         let Some(engine) = self.parts.core.engine_mut(emit) else { return };
