@@ -29,6 +29,59 @@ fn folder(rules: &[(&str, &str)], models: &[(&str, &str)]) -> TempDir {
     folder
 }
 
+/// The rows of the fixtures as events.
+fn events() -> String {
+    let rows = std::fs::read_to_string(fixture("rows.csv")).unwrap();
+    let names = ["amount", "age_days", "count_1h", "kind"];
+    let mut events = String::new();
+    for (row, line) in rows.lines().enumerate() {
+        let mut event = serde_json::json!({"tx": row.to_string(), "event_time": "2026-01-01T00:00:00Z"});
+        for (name, value) in names.iter().zip(line.split(',')) {
+            let Ok(number) = value.parse::<f64>() else { continue };
+            let whole = ["count_1h", "kind"].contains(name);
+            #[expect(clippy::cast_possible_truncation, reason = "small whole numbers")]
+            let value = if whole { serde_json::json!(number as i64) } else { serde_json::json!(number) };
+            event[*name] = value;
+        }
+        events += &format!("{event}\n");
+    }
+    events
+}
+
+#[test]
+fn an_alert_says_what_moved_the_model_and_it_adds_up_to_the_score() {
+    let rule = "SELECT tx, score FROM (SELECT tx, predict('risk', amount, age_days, count_1h, kind) AS score FROM payments) \
+                WHERE score > 0.05";
+    let folder = folder(&[("scores", rule)], &[("xgb_logistic.json", "risk.json")]);
+    let input = folder.path().join("events.ndjson");
+    std::fs::write(&input, events()).unwrap();
+    let mut told = 0;
+    for row in 0..20 {
+        let output = Command::new(env!("CARGO_BIN_EXE_tollgate"))
+            .args(["why", "--format", "json", "--rule", "scores", "--event", &row.to_string(), "--rules"])
+            .arg(folder.path())
+            .arg("--input")
+            .arg(&input)
+            .output()
+            .unwrap();
+        let why: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let Some(alert) = why["alerts"].as_array().unwrap().first() else { continue };
+        let said = &alert["models"]["risk"];
+        assert_eq!(said["score"], alert["values"]["score"], "{alert:#}");
+        let parts = said["contributions"].as_array().unwrap();
+        let number = |value: &serde_json::Value| value.as_f64().unwrap();
+        let sizes: Vec<f64> = parts.iter().map(|part| number(&part["contribution"]).abs()).collect();
+        assert!(sizes.is_sorted_by(|a, b| a >= b), "{sizes:?}");
+        assert!(parts.iter().any(|part| part["feature"] == "amount"), "{parts:?}");
+        let sum: f64 = parts.iter().map(|part| number(&part["contribution"])).sum();
+        let sum = sum + number(&said["bias"]) + number(&said["other"]);
+        let score = number(&said["score"]);
+        assert!(((score / (1.0 - score)).ln() - sum).abs() < 1e-5, "row {row}: {said:#}");
+        told += 1;
+    }
+    assert!(told >= 3, "{told} alerts");
+}
+
 fn compiled(folder: &TempDir) -> RuleSet {
     let files = RuleFiles::open(folder.path(), None).unwrap();
     RuleSet::compile(files, AnswerOrder::Default(Emit::OnArrival)).unwrap()
@@ -99,22 +152,8 @@ fn a_rule_gives_the_numbers_of_the_library() {
         &[("scores", "SELECT tx, predict('risk', amount, age_days, count_1h, kind) AS score FROM payments")],
         &[("xgb_logistic.json", "risk.json")],
     );
-    let rows = std::fs::read_to_string(fixture("rows.csv")).unwrap();
-    let names = ["amount", "age_days", "count_1h", "kind"];
-    let mut events = String::new();
-    for (row, line) in rows.lines().enumerate() {
-        let mut event = serde_json::json!({"tx": row.to_string(), "event_time": "2026-01-01T00:00:00Z"});
-        for (name, value) in names.iter().zip(line.split(',')) {
-            let Ok(number) = value.parse::<f64>() else { continue };
-            let whole = ["count_1h", "kind"].contains(name);
-            #[expect(clippy::cast_possible_truncation, reason = "small whole numbers")]
-            let value = if whole { serde_json::json!(number as i64) } else { serde_json::json!(number) };
-            event[*name] = value;
-        }
-        events.push_str(&format!("{event}\n"));
-    }
     let input = folder.path().join("payments.ndjson");
-    std::fs::write(&input, events).unwrap();
+    std::fs::write(&input, events()).unwrap();
     let mut replay = Command::new(env!("CARGO_BIN_EXE_tollgate"));
     replay.arg("replay").arg("--rules").arg(folder.path()).arg("--input").arg(&input);
     let output = replay.output().unwrap();

@@ -8,6 +8,7 @@
 mod budget;
 mod identity;
 mod json;
+mod models;
 mod place;
 mod reason;
 mod summary;
@@ -26,6 +27,7 @@ use crate::rules::{Action, Rule, Stand, Standings, Status};
 use budget::{Budgets, FoldedHit};
 pub(crate) use json::key as text_value;
 pub use json::value as json_value;
+pub use models::{FEATURES_TOLD, ModelScore};
 pub(crate) use place::source_of;
 use place::{Place, in_order_of_rows};
 pub use summary::AlertSummary;
@@ -66,7 +68,7 @@ pub struct AlertBatch {
 }
 
 /// A hit that `@dedup` or `@budget` held back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HeldBack {
     /// The id that its alert would have had.
     pub alert_id: String,
@@ -78,6 +80,8 @@ pub struct HeldBack {
     pub reason: String,
     /// Whether the event is older than the rule's `@max_age`.
     pub stale: bool,
+    /// What the models that it asks said.
+    pub models: Vec<ModelScore>,
 }
 
 /// One alert, ready to be sent.
@@ -101,6 +105,8 @@ pub struct Alert {
     pub row: u32,
     /// Where the event stands.
     pub coordinates: Coordinates,
+    /// What the models that its rule asks said.
+    pub models: Vec<ModelScore>,
     /// The message, `tollgate.alert/1`.
     pub value: Vec<u8>,
 }
@@ -350,6 +356,7 @@ impl AlertMaker {
             row: place.row,
             reason: reason::sentence(&rule.header.reason, |name| column(rule, found, name), place.hit),
             stale: place.stale(rule),
+            models: models::scores(found, place.hit),
         }
     }
 
@@ -408,8 +415,9 @@ impl AlertMaker {
                 "partition": coordinates.partition.partition, "offset": coordinates.offset.0,
             },
         });
-        if stale && let Value::Object(fields) = &mut value {
-            fields.insert("past_max_age".to_owned(), Value::Bool(true));
+        if let Value::Object(fields) = &mut value {
+            fields.extend(stale.then(|| ("past_max_age".to_owned(), Value::Bool(true))));
+            fields.extend(models::told(found, place.hit).map(|models| ("models".to_owned(), models)));
         }
         Alert {
             alert_id,
@@ -421,6 +429,7 @@ impl AlertMaker {
             event_time,
             row: place.row,
             coordinates,
+            models: models::scores(found, place.hit),
             value: value.to_string().into_bytes(),
         }
     }
@@ -459,23 +468,6 @@ impl AlertMaker {
     /// What tells its alerts from those of another deployment.
     pub(crate) fn settings(&self) -> &AlertSettings {
         &self.settings
-    }
-}
-
-impl AlertSettings {
-    /// First 32 hex digits of the SHA-256 of cluster, topic, generation, partition, offset and what tells messages
-    /// about one event apart, each ended by a zero byte. Of an alert that is rule, version and the hit's ordinal.
-    pub(crate) fn id_of(&self, coordinates: &Coordinates, stream: usize, about: &[&str]) -> String {
-        let generation = self.generations.get(stream).copied().unwrap_or(0);
-        let place = [
-            generation.to_string(),
-            coordinates.partition.partition.to_string(),
-            coordinates.offset.0.to_string(),
-        ];
-        let named = [self.cluster.as_str(), &coordinates.partition.topic];
-        identity::hashed(
-            named.into_iter().chain(place.iter().map(String::as_str)).chain(about.iter().copied()),
-        )
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::alert::{AlertBatch, AlertMaker, effective, source_of};
+use crate::alert::{AlertBatch, AlertMaker, ModelScore, effective, source_of};
 use crate::decode::DecodedBatch;
 use crate::event::{Coordinates, EventTime};
 use crate::graph::RowError;
@@ -84,6 +84,9 @@ struct HitMessage<'a> {
     suppressed: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     past_max_age: bool,
+    /// What the models that the rule asks said.
+    #[serde(skip)]
+    models: &'a [ModelScore],
 }
 
 #[derive(Debug, Serialize)]
@@ -141,7 +144,12 @@ pub fn decide(settings: &DecisionSettings, maker: &AlertMaker, evidence: Evidenc
 /// Hits of live rules by row.
 fn hits_of<'a>(made: &'a AlertBatch, maker: &'a AlertMaker) -> Vec<(u32, HitMessage<'a>)> {
     let rules = maker.rules();
-    let hit = |rule: usize, row: u32, alert_id: &'a str, reason: &'a str, stale: bool, suppressed: bool| {
+    let hit = |(rule, row): (usize, u32),
+               alert_id: &'a str,
+               reason: &'a str,
+               stale: bool,
+               suppressed: bool,
+               models: &'a [ModelScore]| {
         let rule = &rules[rule];
         let message = HitMessage {
             alert_id,
@@ -152,17 +160,31 @@ fn hits_of<'a>(made: &'a AlertBatch, maker: &'a AlertMaker) -> Vec<(u32, HitMess
             reason,
             suppressed,
             past_max_age: stale,
+            models,
         };
         (row, message)
     };
     let live = |rule: usize| maker.status(rule) == Status::Live;
     let alerts = made.alerts.iter().filter(|alert| alert.status == Status::Live);
-    let alerts = alerts.map(|one| hit(one.rule, one.row, &one.alert_id, &one.reason, one.stale, false));
+    let alerts =
+        alerts.map(|one| hit((one.rule, one.row), &one.alert_id, &one.reason, one.stale, false, &one.models));
     let held_back = made.held_back.iter().filter(|one| live(one.rule));
-    let held_back = held_back.map(|one| hit(one.rule, one.row, &one.alert_id, &one.reason, one.stale, true));
+    let held_back = held_back
+        .map(|one| hit((one.rule, one.row), &one.alert_id, &one.reason, one.stale, true, &one.models));
     let mut hits: Vec<_> = alerts.chain(held_back).collect();
     hits.sort_by(|(_, a), (_, b)| a.rule_id.cmp(b.rule_id));
     hits
+}
+
+/// What models said of an event, each once: rules that ask one model about different things are told apart by their
+/// alerts alone.
+fn models_of(hits: &[HitMessage<'_>]) -> serde_json::Map<String, serde_json::Value> {
+    let mut models = serde_json::Map::new();
+    for said in hits.iter().flat_map(|hit| hit.models) {
+        let said_of_it = serde_json::json!({"version": said.version, "score": said.score});
+        models.entry(said.name.clone()).or_insert(said_of_it);
+    }
+    models
 }
 
 /// Live rules that could not judge an event as they should; `failed` are the rows and rules that failed, in order.
@@ -206,7 +228,7 @@ fn decision(
         score,
         method: settings.combination.name(),
         thresholds: &settings.thresholds,
-        models: serde_json::Map::new(),
+        models: models_of(&hits),
         hits,
         degraded,
         source: Source {
@@ -252,6 +274,7 @@ mod tests {
             reason: "r",
             suppressed: false,
             past_max_age: false,
+            models: &[],
         }
     }
 

@@ -13,21 +13,25 @@ mod predicate;
 mod reach;
 mod run;
 mod schedule;
+mod scores;
 mod trace;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 
 use crate::decode::DecodedBatch;
 use crate::event::{Contract, Span};
+use crate::score::Model;
 use crate::sql::{Definition, RowSource, RuleGraph};
 use crate::window::{Hints, Ties, Usage, WindowInputError, WindowSettings, WindowSpecError, WindowState};
 
 pub use cost::Costs;
 pub use lineage::Lineage;
 pub use reach::Reach;
-use schedule::{CompiledQuery, Step, WindowStep};
+use schedule::{Step, WindowStep};
+use scores::CompiledQuery;
 pub use trace::{Comparison, Condition, KeyRow, QueryTrace, Traced, WindowTrace};
 
 /// The rows that hit, query by query, in the order of the graph's queries.
@@ -48,6 +52,21 @@ pub struct QueryHits {
     pub rows: Vec<u32>,
     /// The selected columns, one value a hit.
     pub columns: Vec<ArrayRef>,
+    /// What each model that the query asks was given.
+    pub scores: Vec<HitScores>,
+}
+
+/// What one model was given for the hits of a query.
+#[derive(Debug, Clone)]
+pub struct HitScores {
+    /// The model.
+    pub model: Arc<Model>,
+    /// The class that is asked for.
+    pub class: usize,
+    /// Names of the features: the model's own, or what the rule writes.
+    pub names: Vec<String>,
+    /// One array a feature, one value a hit.
+    pub features: Vec<ArrayRef>,
 }
 
 /// A row that one query could not be evaluated on.

@@ -13,7 +13,8 @@ use arrow::compute::{FilterBuilder, interleave};
 
 use super::evaluate::{Compiled, Failure};
 use super::predicate::Passed;
-use super::schedule::{CompiledQuery, Step, WindowStep};
+use super::schedule::{Step, WindowStep};
+use super::scores::{self, CompiledQuery};
 use super::{EngineError, EngineInput, QueryHits, RowError, RuleHits};
 use crate::sql::{ColumnId, Definition, RowSetId, RowSource, RuleGraph};
 use crate::window::{WindowInput, WindowInputError, WindowState};
@@ -285,9 +286,13 @@ impl<'a> Run<'a> {
                 self.note(query.rows, failures, &[index]);
                 columns.push(values);
             }
-            let found = QueryHits { query: index, rows: self.data[query.rows.0].rows.clone(), columns };
-            let found = self.without_failed(found)?;
+            let rows = self.data[query.rows.0].rows.clone();
+            let found = QueryHits { query: index, rows, columns, scores: Vec::new() };
+            let mut found = self.without_failed(found)?;
             if !found.rows.is_empty() {
+                for score in &query.scores {
+                    found.scores.extend(scores::evaluate(score, &self.data, &found.rows)?);
+                }
                 hits.push(found);
             }
         }
@@ -311,7 +316,7 @@ impl<'a> Run<'a> {
             .filter(|(_, kept)| *kept)
             .map(|(row, _)| *row)
             .collect();
-        Ok(QueryHits { query, rows, columns })
+        Ok(QueryHits { query, rows, columns, scores: Vec::new() })
     }
 }
 

@@ -13,6 +13,7 @@ use super::evaluate::Compiled;
 use super::inherit::Part;
 use super::lineage::Inherited;
 use super::predicate::{EarlyPart, Predicate, early_conjuncts};
+use super::scores::CompiledQuery;
 use crate::sql::{
     ColumnId, Definition, RowSetId, RowSource, RuleGraph, WindowColumn, WindowKey, columns_read,
 };
@@ -81,13 +82,6 @@ impl WindowStep {
     }
 }
 
-/// A query's selected columns.
-#[derive(Debug)]
-pub(super) struct CompiledQuery {
-    pub rows: RowSetId,
-    pub outputs: Vec<Compiled>,
-}
-
 /// What is scheduled.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Node {
@@ -140,11 +134,9 @@ impl Schedule {
         for node in &nodes {
             planner.visit(node, (&feeding, &mut done), &mut schedule)?;
         }
-        for plan in &graph.queries {
-            let compile = |output: &crate::sql::Output| Compiled::new(graph, plan.rows, &output.expression);
-            let outputs = plan.outputs.iter().map(compile).collect::<Result<_, _>>()?;
-            schedule.queries.push(CompiledQuery { rows: plan.rows, outputs });
-        }
+        schedule.queries = (0..graph.queries.len())
+            .map(|query| CompiledQuery::of(graph, query))
+            .collect::<Result<_, _>>()?;
         Ok(schedule)
     }
 }

@@ -28,9 +28,11 @@ impl Model {
         }
         let row: Vec<f64> = row.iter().map(|value| self.narrowed(*value)).collect();
         let mut found = Contributions { bias: *self.base.get(class)?, features: vec![0.0; self.features] };
+        let mut paths = Vec::new();
         for (_, tree) in self.trees.iter().filter(|(of_class, _)| *of_class == class) {
             found.bias += tree.expected()?;
-            descend(&Step { tree, row: &row, node: 0 }, Path::default(), ROOT, &mut found.features);
+            let mut walk = Walk { tree, row: &row, features: &mut found.features, paths: &mut paths };
+            walk.descend(0, (0, 0), ROOT);
         }
         found.bias /= self.divisor;
         found.features.iter_mut().for_each(|value| *value /= self.divisor);
@@ -38,92 +40,106 @@ impl Model {
     }
 }
 
-/// Where the walk stands.
-struct Step<'a> {
-    tree: &'a Tree,
-    row: &'a [f64],
-    node: usize,
-}
-
-/// A split on the way from the root: the shares of the rows that follow it without and with the feature known.
+/// A split on the way from the root: the shares of the rows that follow it without and with the feature known, and the
+/// weight of the subsets of its size.
 #[derive(Debug, Clone, Copy)]
 struct Fork {
     feature: Option<usize>,
     without: f64,
     with: f64,
+    weight: f64,
 }
 
 /// What stands before the first split.
-const ROOT: Fork = Fork { feature: None, without: 1.0, with: 1.0 };
+const ROOT: Fork = Fork { feature: None, without: 1.0, with: 1.0, weight: 0.0 };
 
-/// Forks so far, one a feature, each with the weight of the subsets of its size.
-#[derive(Debug, Clone, Default)]
-struct Path(Vec<(Fork, f64)>);
-
-fn descend(step: &Step, mut path: Path, fork: Fork, features: &mut [f64]) {
-    path.extend(fork);
-    let Some(split) = step.tree.split(step.node, step.row) else {
-        let leaf = step.tree.value(step.node);
-        for (index, (fork, _)) in path.0.iter().enumerate() {
-            if let Some(value) = fork.feature.and_then(|feature| features.get_mut(feature)) {
-                *value += path.weight_without(index) * (fork.with - fork.without) * leaf;
-            }
-        }
-        return;
-    };
-    let mut before = ROOT;
-    if let Some(index) = path.0.iter().position(|(fork, _)| fork.feature == Some(split.feature)) {
-        before = path.0[index].0;
-        path.remove(index);
-    }
-    let share = |child| step.tree.share(child, step.node) * before.without;
-    let feature = Some(split.feature);
-    let taken = Fork { feature, without: share(split.taken), with: before.with };
-    let other = Fork { feature, without: share(split.other), with: 0.0 };
-    descend(&Step { node: split.taken, ..*step }, path.clone(), taken, features);
-    descend(&Step { node: split.other, ..*step }, path, other, features);
+/// A walk through every leaf of a tree. The forks of each level stand behind those of the level above, in one buffer
+/// that serves all trees: what is above must be left as it is for the other child.
+struct Walk<'a> {
+    tree: &'a Tree,
+    row: &'a [f64],
+    features: &'a mut [f64],
+    paths: &'a mut Vec<Fork>,
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a path has at most 512 forks")]
-impl Path {
-    fn extend(&mut self, fork: Fork) {
-        let depth = self.0.len();
-        self.0.push((fork, if depth == 0 { 1.0 } else { 0.0 }));
-        let all = (depth + 1) as f64;
-        for index in (0..depth).rev() {
-            let weight = self.0[index].1;
-            self.0[index + 1].1 += fork.with * weight * (index + 1) as f64 / all;
-            self.0[index].1 = fork.without * weight * (depth - index) as f64 / all;
-        }
-    }
-
-    /// The weights as they were without the fork at `index`; 0 where nothing can be said of them.
-    fn weights_without(&self, index: usize) -> impl Iterator<Item = f64> {
-        let depth = self.0.len() - 1;
-        let Fork { without, with, .. } = self.0[index].0;
-        let all = (depth + 1) as f64;
-        let mut rest = self.0[depth].1;
-        (0..depth).rev().map(move |at| {
-            let weight = self.0[at].1;
-            if with != 0.0 {
-                let found = rest * all / ((at + 1) as f64 * with);
-                rest = weight - found * without * (depth - at) as f64 / all;
-                found
-            } else if without != 0.0 {
-                weight * all / (without * (depth - at) as f64)
-            } else {
-                0.0
+impl Walk<'_> {
+    /// Goes on to a node by way of `fork`; the forks before it stand in `paths` from `start`, `count` of them.
+    fn descend(&mut self, node: usize, (start, count): (usize, usize), fork: Fork) {
+        let own = start + count;
+        self.paths.resize(own, ROOT);
+        self.paths.extend_from_within(start..own);
+        self.paths.push(fork);
+        let path = &mut self.paths[own..];
+        extend(path);
+        let Some(split) = self.tree.split(node, self.row) else {
+            let leaf = self.tree.value(node);
+            for index in 0..path.len() {
+                let fork = path[index];
+                if let Some(value) = fork.feature.and_then(|feature| self.features.get_mut(feature)) {
+                    *value += weight_without(path, index) * (fork.with - fork.without) * leaf;
+                }
             }
-        })
+            return;
+        };
+        let mut before = ROOT;
+        if let Some(index) = path.iter().position(|fork| fork.feature == Some(split.feature)) {
+            before = path[index];
+            remove(path, index);
+            self.paths.pop();
+        }
+        let count = self.paths.len() - own;
+        let share = |child| self.tree.share(child, node) * before.without;
+        let feature = Some(split.feature);
+        let taken = Fork { feature, without: share(split.taken), with: before.with, weight: 0.0 };
+        let other = Fork { feature, without: share(split.other), with: 0.0, weight: 0.0 };
+        self.descend(split.taken, (own, count), taken);
+        self.descend(split.other, (own, count), other);
     }
+}
 
-    fn weight_without(&self, index: usize) -> f64 {
-        self.weights_without(index).sum()
+/// Takes the last fork of a path into the weights of all.
+#[expect(clippy::cast_precision_loss, reason = "a path has at most 512 forks")]
+fn extend(path: &mut [Fork]) {
+    let depth = path.len() - 1;
+    let fork = path[depth];
+    path[depth].weight = if depth == 0 { 1.0 } else { 0.0 };
+    let all = (depth + 1) as f64;
+    for index in (0..depth).rev() {
+        let weight = path[index].weight;
+        path[index + 1].weight += fork.with * weight * (index + 1) as f64 / all;
+        path[index].weight = fork.without * weight * (depth - index) as f64 / all;
     }
+}
 
-    fn remove(&mut self, index: usize) {
-        let weights: Vec<f64> = self.weights_without(index).collect();
-        self.0.remove(index);
-        self.0.iter_mut().rev().zip(weights).for_each(|((_, weight), found)| *weight = found);
-    }
+/// The weights as they were without the fork at `index`, the last first; 0 where nothing can be said of them.
+#[expect(clippy::cast_precision_loss, reason = "a path has at most 512 forks")]
+fn weights_without(path: &[Fork], index: usize) -> impl Iterator<Item = f64> {
+    let depth = path.len() - 1;
+    let Fork { without, with, .. } = path[index];
+    let all = (depth + 1) as f64;
+    let mut rest = path[depth].weight;
+    (0..depth).rev().map(move |at| {
+        let weight = path[at].weight;
+        if with != 0.0 {
+            let found = rest * all / ((at + 1) as f64 * with);
+            rest = weight - found * without * (depth - at) as f64 / all;
+            found
+        } else if without != 0.0 {
+            weight * all / (without * (depth - at) as f64)
+        } else {
+            0.0
+        }
+    })
+}
+
+fn weight_without(path: &[Fork], index: usize) -> f64 {
+    weights_without(path, index).sum()
+}
+
+/// Takes the fork at `index` out again; the last place is left over.
+fn remove(path: &mut [Fork], index: usize) {
+    let weights: Vec<f64> = weights_without(path, index).collect();
+    let last = path.len() - 1;
+    path.copy_within(index + 1.., index);
+    path[..last].iter_mut().rev().zip(weights).for_each(|(fork, found)| fork.weight = found);
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, Float64Array};
 use arrow::datatypes::{DataType, Float64Type};
+use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion_expr::{
@@ -136,6 +137,30 @@ struct Call {
     signature: Signature,
     model: Arc<Model>,
     class: usize,
+}
+
+/// A call of a model in an expression.
+pub struct ModelCall<'a> {
+    /// The model.
+    pub model: &'a Arc<Model>,
+    /// The class that is asked for.
+    pub class: usize,
+    /// Its features.
+    pub arguments: &'a [Expr],
+}
+
+/// Every call of a model in an expression, from the outside in.
+pub fn model_calls(expression: &Expr) -> Vec<ModelCall<'_>> {
+    let mut calls = Vec::new();
+    let _ = expression.apply(|part| {
+        if let Expr::ScalarFunction(function) = part
+            && let Some(call) = function.func.inner().downcast_ref::<Call>()
+        {
+            calls.push(ModelCall { model: &call.model, class: call.class, arguments: &function.args });
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    calls
 }
 
 impl fmt::Debug for Call {

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::alert::{Alert, RowTimes, json_value, source_of};
 use crate::event::{Coordinates, EventTime};
-use crate::graph::{Condition, EngineError, QueryHits, QueryTrace, RuleHits};
+use crate::graph::{Condition, EngineError, HitScores, QueryHits, QueryTrace, RuleHits};
 use crate::pipeline::{Answered, Parts, StepOutcome};
 use crate::rules::Emit;
 
@@ -300,7 +300,16 @@ fn parted(hits: &RuleHits, row: u32) -> (RuleHits, RuleHits) {
             let range = from(&found.rows);
             let columns: Vec<ArrayRef> =
                 found.columns.iter().map(|column| column.slice(range.start, range.len())).collect();
-            QueryHits { query: found.query, rows: found.rows[range].to_vec(), columns }
+            let scores = found.scores.iter().map(|scores| HitScores {
+                features: scores
+                    .features
+                    .iter()
+                    .map(|values| values.slice(range.start, range.len()))
+                    .collect(),
+                ..scores.clone()
+            });
+            let scores = scores.collect();
+            QueryHits { query: found.query, rows: found.rows[range].to_vec(), columns, scores }
         };
         let hits = hits.hits.iter().map(cut).filter(|found| !found.rows.is_empty()).collect();
         RuleHits { hits, errors: Vec::new() }

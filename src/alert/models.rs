@@ -1,0 +1,94 @@
+//! What models said of a hit, and what moved them: for alerts, and shorter for decisions.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, Float64Array};
+use arrow::datatypes::Float64Type;
+use serde_json::{Map, Value, json};
+
+use crate::graph::{HitScores, QueryHits};
+
+/// Features that an alert names, those that moved the model most; the rest are added up.
+pub const FEATURES_TOLD: usize = 8;
+
+/// What a model said of an event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelScore {
+    /// Its name; with `#` and the number of the class where it tells several apart.
+    pub name: String,
+    /// Hash of its file.
+    pub version: String,
+    /// Its prediction.
+    pub score: f64,
+}
+
+/// What the models of a rule said of one hit; the first where a rule asks one model about several things.
+pub(super) fn scores(found: &QueryHits, hit: usize) -> Vec<ModelScore> {
+    let mut scores: Vec<ModelScore> = Vec::new();
+    for asked in &found.scores {
+        let score = score(asked, &row(asked, hit));
+        if scores.iter().all(|known| known.name != score.name) {
+            scores.push(score);
+        }
+    }
+    scores
+}
+
+/// The same with what moved each model, as alerts say it; none where the rule asks none.
+pub(super) fn told(found: &QueryHits, hit: usize) -> Option<Value> {
+    if found.scores.is_empty() {
+        return None;
+    }
+    let mut models = Map::new();
+    for asked in &found.scores {
+        let row = row(asked, hit);
+        let ModelScore { name, version, score } = score(asked, &row);
+        let mut said = json!({"version": version, "score": score});
+        if let Some(reasons) = reasons(asked, &row)
+            && let (Value::Object(said), Value::Object(reasons)) = (&mut said, reasons)
+        {
+            said.extend(reasons);
+        }
+        models.entry(name).or_insert(said);
+    }
+    Some(Value::Object(models))
+}
+
+/// A row of features; NaN where one is missing.
+fn row(asked: &HitScores, hit: usize) -> Vec<f64> {
+    let value = |values: &arrow::array::ArrayRef| match values.as_primitive_opt::<Float64Type>() {
+        Some(numbers) if numbers.is_valid(hit) => numbers.value(hit),
+        _ => f64::NAN,
+    };
+    asked.features.iter().map(value).collect()
+}
+
+fn score(asked: &HitScores, row: &[f64]) -> ModelScore {
+    let columns: Vec<Float64Array> = row.iter().map(|value| Float64Array::from(vec![*value])).collect();
+    let predicted = asked.model.predict(&columns.iter().collect::<Vec<_>>());
+    let score = predicted.get(asked.class).copied().unwrap_or(f64::NAN);
+    let name = match asked.model.classes {
+        1 => asked.model.name.clone(),
+        _ => format!("{}#{}", asked.model.name, asked.class),
+    };
+    ModelScore { name, version: asked.model.version.clone(), score }
+}
+
+/// Contributions to the sum before the objective's transform, the largest first; none where the model's file does not
+/// say how its training rows were spread.
+fn reasons(asked: &HitScores, row: &[f64]) -> Option<Value> {
+    let found = Arc::clone(&asked.model).contributions(row, asked.class)?;
+    let mut order: Vec<usize> = (0..found.features.len()).collect();
+    order.sort_by(|a, b| found.features[*b].abs().total_cmp(&found.features[*a].abs()).then(a.cmp(b)));
+    order.retain(|feature| found.features[*feature] != 0.0);
+    let rest = order.split_off(order.len().min(FEATURES_TOLD));
+    let told = |feature: &usize| {
+        let value = row[*feature];
+        let value = if value.is_nan() { Value::Null } else { json!(value) };
+        json!({"feature": asked.names[*feature], "value": value, "contribution": found.features[*feature]})
+    };
+    let other: f64 = rest.iter().map(|feature| found.features[*feature]).sum();
+    Some(
+        json!({"bias": found.bias, "contributions": order.iter().map(told).collect::<Vec<_>>(), "other": other}),
+    )
+}

@@ -1,0 +1,117 @@
+//! A query's selection, compiled, and what models were given for the rows that hit, so that an alert can say what moved them.
+//!
+//! Takes the calls of `predict` that a query's conditions, columns and selection make; hands on, with the query's hits,
+//! the values that each model got. Evaluated for hits alone. What would surprise: a call may stand over another row
+//! set than the query's; a row is found there by its number in the batch.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::take;
+
+use super::evaluate::Compiled;
+use super::run::Data;
+use super::{EngineError, HitScores};
+use crate::score::Model;
+use crate::sql::{Definition, RowSetId, RowSource, RuleGraph, model_calls};
+
+/// A query's selected columns, and the models that it asks.
+#[derive(Debug)]
+pub(super) struct CompiledQuery {
+    pub rows: RowSetId,
+    pub outputs: Vec<Compiled>,
+    pub scores: Vec<CompiledScore>,
+}
+
+impl CompiledQuery {
+    pub(super) fn of(graph: &RuleGraph, query: usize) -> Result<Self, EngineError> {
+        let plan = &graph.queries[query];
+        let compile = |output: &crate::sql::Output| Compiled::new(graph, plan.rows, &output.expression);
+        let outputs = plan.outputs.iter().map(compile).collect::<Result<_, _>>()?;
+        Ok(Self { rows: plan.rows, outputs, scores: scores_of(graph, query)? })
+    }
+}
+
+/// A call of a model that a query makes.
+#[derive(Debug)]
+pub(super) struct CompiledScore {
+    rows: RowSetId,
+    model: Arc<Model>,
+    class: usize,
+    names: Vec<String>,
+    arguments: Vec<Compiled>,
+}
+
+/// Every model call of a query, each once.
+fn scores_of(graph: &RuleGraph, query: usize) -> Result<Vec<CompiledScore>, EngineError> {
+    let plan = &graph.queries[query];
+    let mut expressions = Vec::new();
+    expressions.extend(plan.outputs.iter().map(|output| (plan.rows, &output.expression)));
+    let mut open = vec![plan.rows];
+    while let Some(rows) = open.pop() {
+        match &graph.row_sets[rows.0].source {
+            RowSource::Stream(_) => {}
+            RowSource::Filter { input, predicate } => {
+                expressions.push((*input, predicate));
+                open.push(*input);
+            }
+            RowSource::Union(inputs) => open.extend(inputs),
+        }
+    }
+    for (rows, column) in graph.reached(query) {
+        if let Definition::Computed(expression) = &graph.row_sets[rows.0].columns[column.0].definition {
+            expressions.push((rows, expression));
+        }
+    }
+    let mut known = Vec::new();
+    let mut scores = Vec::new();
+    for (rows, expression) in expressions {
+        for call in model_calls(expression) {
+            let same = (rows, call.model.version.clone(), call.class, call.arguments.to_vec());
+            if known.contains(&same) {
+                continue;
+            }
+            known.push(same);
+            let compile = |argument| Compiled::new(graph, rows, argument);
+            let name = |(index, argument)| {
+                let own = call.model.feature_names.get(index).cloned();
+                own.unwrap_or_else(|| graph.words(rows, argument))
+            };
+            scores.push(CompiledScore {
+                rows,
+                model: Arc::clone(call.model),
+                class: call.class,
+                names: call.arguments.iter().enumerate().map(name).collect(),
+                arguments: call.arguments.iter().map(compile).collect::<Result<_, _>>()?,
+            });
+        }
+    }
+    Ok(scores)
+}
+
+/// What a model was given for each of the rows that hit; none where a row is not to be found.
+pub(super) fn evaluate(
+    score: &CompiledScore,
+    data: &[Data],
+    rows: &[u32],
+) -> Result<Option<HitScores>, EngineError> {
+    let own = &data[score.rows.0];
+    let places: Option<UInt32Array> = rows
+        .iter()
+        .map(|row| own.rows.binary_search(row).ok().and_then(|place| u32::try_from(place).ok()))
+        .collect::<Option<Vec<u32>>>()
+        .map(UInt32Array::from);
+    let Some(places) = places else { return Ok(None) };
+    let mut features: Vec<ArrayRef> = Vec::with_capacity(score.arguments.len());
+    for argument in &score.arguments {
+        let mut inputs = Vec::with_capacity(argument.inputs.len());
+        for input in &argument.inputs {
+            let Some(values) = own.columns[input.0].as_ref() else { return Ok(None) };
+            inputs.push(take(values.as_ref(), &places, None)?);
+        }
+        let (values, _) = argument.evaluate(&inputs, places.len())?;
+        features.push(values);
+    }
+    let (model, names) = (Arc::clone(&score.model), score.names.clone());
+    Ok(Some(HitScores { model, class: score.class, names, features }))
+}
