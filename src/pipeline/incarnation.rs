@@ -44,6 +44,9 @@ const TURN_WAIT: Duration = Duration::from_millis(5);
 /// Shorter wait while deliveries are under way, so that their commit is not late.
 const DELIVERY_WAIT: Duration = Duration::from_millis(1);
 
+/// And shorter still while alerts wait for the acknowledgement of those before them.
+const HELD_WAIT: Duration = Duration::from_micros(200);
+
 /// How long the end of a consumer and its producers is waited for.
 const DISCARD_WAIT: Duration = Duration::from_secs(10);
 
@@ -149,7 +152,11 @@ impl<'a> Incarnation<'a> {
         watch: &mut impl FnMut(JobEvent<'_>),
     ) -> Result<(), JobError> {
         while !stop.load(Ordering::Relaxed) {
-            let wait = if self.under_way() { DELIVERY_WAIT } else { TURN_WAIT };
+            let wait = match () {
+                () if self.sink.holds_back() => HELD_WAIT,
+                () if self.under_way() => DELIVERY_WAIT,
+                () => TURN_WAIT,
+            };
             match self.source.next(wait) {
                 KafkaEvent::Batch(batch) => self.step(batch, watch)?,
                 KafkaEvent::Assigned(assigned) => self.assigned(&assigned, stop, watch)?,

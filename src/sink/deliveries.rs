@@ -89,6 +89,8 @@ impl Steps {
 pub(super) struct Deliveries {
     state: Mutex<State>,
     events: AtomicU64,
+    /// Messages among them.
+    reported: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -102,6 +104,11 @@ pub(super) struct State {
 impl Deliveries {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many messages were reported on so far, delivered or not.
+    pub(super) fn reported(&self) -> u64 {
+        self.reported.load(Ordering::Relaxed)
     }
 
     /// How many events were served so far: unchanged after a poll, there was nothing left to serve.
@@ -134,6 +141,7 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, sent: Arc<Sent>) {
         self.events.fetch_add(1, Ordering::Relaxed);
+        self.reported.fetch_add(1, Ordering::Relaxed);
         match result {
             Ok(_) => self.state().steps.settle(sent.step),
             Err((error, message)) if about_itself(error) => {

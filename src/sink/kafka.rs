@@ -7,7 +7,13 @@
 //! What would surprise: time is never read here. `poll(t)` of this library takes all of `t`, so waits are
 //! counted in polls; `poll(0)` serves one event a call, so it is called until nothing comes; and the
 //! library's `flush`, which polls in steps of 100 ms, is not used.
+//!
+//! Messages are held back here while a few are under way. The library lets an idempotent producer have five *messages*
+//! of a partition in flight, and where one more waits its thread spins until the broker has answered: half of the job's
+//! processor time at 1,000 events a second, taken from a broker on the same machine. Held back, they wait no longer, and
+//! leave together.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +28,12 @@ use crate::source::kafka::{KafkaSettings, Side, words};
 
 /// How long one poll waits when there is nothing else to do.
 const WAIT: Duration = Duration::from_millis(1);
+
+/// Messages under way with which the library sends the next one at once: its `RD_KAFKA_IDEMP_MAX_INFLIGHT`.
+const UNDER_WAY_MAX: u64 = 5;
+
+/// Messages held back at most; past it the library has them all, whose queue has the limits that users set.
+const HELD_MAX: usize = 1024;
 
 /// What a Kafka sink is given.
 #[derive(Debug, Clone)]
@@ -80,6 +92,10 @@ impl Topics {
 pub struct KafkaSink {
     producer: BaseProducer<Deliveries>,
     topics: Topics,
+    /// Messages that the library has not been given yet.
+    held: VecDeque<Sent>,
+    /// Messages that it was given.
+    given: u64,
     handed: u64,
     rejected: Vec<Rejected>,
 }
@@ -102,7 +118,8 @@ impl KafkaSink {
         let producer = config
             .create_with_context(Deliveries::default())
             .map_err(|error| SinkError::Producer(error.to_string()))?;
-        Ok(Self { producer, topics: settings.topics, handed: 0, rejected: Vec::new() })
+        let topics = settings.topics;
+        Ok(Self { producer, topics, held: VecDeque::new(), given: 0, handed: 0, rejected: Vec::new() })
     }
 
     /// See [`super::Sink::publish`].
@@ -110,8 +127,29 @@ impl KafkaSink {
         self.serve()?;
         let step = outgoing.step;
         self.producer.context().state().steps.open(step, outgoing.messages.len());
-        for message in outgoing.messages {
-            self.send(Sent { step, message, company: Company::Any })?;
+        let sent = outgoing.messages.into_iter().map(|message| Sent { step, message, company: Company::Any });
+        self.held.extend(sent);
+        self.hand_over()
+    }
+
+    /// Whether messages wait for those under way: the sink is to be asked for its receipt again soon.
+    pub(super) fn holds_back(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Gives the library what it will send at once: everything where nothing is under way, a few beside a few.
+    fn hand_over(&mut self) -> Result<(), SinkError> {
+        let under_way = self.given.saturating_sub(self.producer.context().reported());
+        let mut room = match under_way {
+            0 => u64::MAX,
+            _ if self.held.len() > HELD_MAX => u64::MAX,
+            _ => UNDER_WAY_MAX.saturating_sub(under_way),
+        };
+        while room > 0
+            && let Some(sent) = self.held.pop_front()
+        {
+            self.send(sent)?;
+            room -= 1;
         }
         Ok(())
     }
@@ -168,7 +206,7 @@ impl KafkaSink {
                 return Err(error);
             }
             if refused.is_empty() {
-                return Ok(());
+                return self.hand_over();
             }
             for refused in refused {
                 self.settle_refused(refused)?;
@@ -226,7 +264,10 @@ impl KafkaSink {
                 headers: (!message.headers.is_empty()).then(|| headers(message)),
                 ..record
             };
-            let Err((error, _)) = self.producer.send(record) else { return Ok(()) };
+            let Err((error, _)) = self.producer.send(record) else {
+                self.given += 1;
+                return Ok(());
+            };
             if error == KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) {
                 self.producer.poll(WAIT);
                 if let Some(error) = self.producer.context().state().failed.take() {

@@ -177,6 +177,15 @@ impl Sink {
         }
     }
 
+    /// Whether messages are held back until those before them are acknowledged.
+    pub fn holds_back(&self) -> bool {
+        match self {
+            Self::Kafka(sink) => sink.holds_back(),
+            Self::Routed(sink) => sink.holds_back(),
+            Self::Files(_) | Self::Transactions(_) => false,
+        }
+    }
+
     /// Whether a commit of its own is under way.
     pub fn under_way(&self) -> bool {
         matches!(self, Self::Transactions(sink) if sink.under_way() > 0)

@@ -48,6 +48,10 @@ impl RoutedSink {
         Ok(Receipt::up_to(self.handed))
     }
 
+    pub(super) fn holds_back(&self) -> bool {
+        self.kafka.holds_back()
+    }
+
     pub(super) fn rejected(&mut self) -> Vec<Rejected> {
         self.kafka.rejected()
     }
