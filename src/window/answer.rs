@@ -80,6 +80,12 @@ fn scan_words<R: Rows>(
     let (rows, column) = (seen.rows, &planned.measure.column);
     let at = (flags, column.word);
     match planned.measure.kind {
+        Kind::SumFloat if mask == 0 && column.encoding == Encoding::Float => {
+            let add = |sum: &mut f64, range| {
+                rows.each_newest_first(range, at, |_, word| *sum += f64::from_bits(word));
+            };
+            nested(seen, planned, (0.0, add, Value::Float), values);
+        }
         Kind::SumFloat => {
             let add = |sum: &mut f64, range| {
                 rows.each_newest_first(range, at, |flags, word| {

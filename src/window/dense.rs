@@ -117,7 +117,7 @@ impl Dense {
 
     /// The same rows as a small buffer.
     pub(super) fn into_small(self, plan: &Plan) -> Small {
-        Small::from_words(self.columns.records(&plan.layout))
+        Small::from_words(self.columns.records(&plan.layout), &plan.layout)
     }
 
     /// Inserts a record after all rows that are not later, and says where.

@@ -83,17 +83,22 @@ impl Distinct {
         let taken = measure.selection.takes(&rows, row);
         let word = rows.word(row, measure.column.word);
         // Of the values' last rows only those after the new one have moved.
-        let known = if taken { self.last.get(&word).copied() } else { None };
+        let mut place = if taken { self.last.get_mut(&word) } else { None };
+        let known = place.as_deref().copied();
         for counter in &mut self.counters {
             counter.insert(row, word, taken, known);
         }
-        if taken && known.is_none_or(|known| known < row) {
-            if let Some(known) = known {
+        match (&mut place, known) {
+            (Some(place), Some(known)) if known < row => {
                 columns.set_flag(known, self.flag, u64::MIN);
+                **place = row;
             }
-            columns.set_flag(row, self.flag, u64::MAX);
-            self.last.insert(word, row);
+            (None, _) if taken => {
+                self.last.insert(word, row);
+            }
+            _ => return,
         }
+        columns.set_flag(row, self.flag, u64::MAX);
     }
 
     /// Follows the eviction of all rows before a number.

@@ -6,7 +6,6 @@
 //! and sweeping change nothing.
 
 use super::carry::Carry;
-use super::column::Layout;
 use super::dense::{DENSE_ROWS_MIN, Dense, SMALL_ROWS_MAX};
 use super::frame::{fold_to, held_from};
 use super::intern::Interner;
@@ -54,18 +53,21 @@ impl Default for History {
 impl History {
     /// Rows held.
     #[inline]
-    pub(super) fn len(&self, layout: &Layout) -> usize {
-        with_rows!(&self.buffer, layout, rows => rows.len())
+    pub(super) fn len(&self) -> usize {
+        match &self.buffer {
+            Buffer::Small(small) => small.len(),
+            Buffer::Dense(dense) => dense.columns.len(),
+        }
     }
 
-    /// Lets go of what the watermark has passed.
+    /// Lets go of what the watermark has passed, and says how many rows that were.
     pub(super) fn advance(
         &mut self,
         plan: &Plan,
         watermark: i64,
         idle: Option<i64>,
         interner: &mut Interner,
-    ) {
+    ) -> usize {
         let layout = &plan.layout;
         if let Some(carry) = &mut self.carry {
             let horizon = horizon(watermark, idle);
@@ -84,6 +86,7 @@ impl History {
                 carry.evicted(gone);
             }
         }
+        gone
     }
 
     fn evict(&mut self, plan: &Plan, rows: usize, interner: &mut Interner) {
@@ -116,9 +119,9 @@ impl History {
             Buffer::Dense(dense) => dense.insert(plan, record, interner),
             Buffer::Small(small) => {
                 let position = small.insert(plan, record);
-                let rows = small.rows(&plan.layout);
-                if rows.len() >= DENSE_ROWS_MIN {
-                    self.buffer = Buffer::Dense(Box::new(Dense::new(plan, &rows, interner)));
+                if small.len() >= DENSE_ROWS_MIN {
+                    let dense = Dense::new(plan, &small.rows(&plan.layout), interner);
+                    self.buffer = Buffer::Dense(Box::new(dense));
                 }
                 position
             }
@@ -164,7 +167,7 @@ impl History {
 
     /// Lets go of everything.
     pub(super) fn clear(mut self, plan: &Plan, interner: &mut Interner) {
-        let rows = self.len(&plan.layout);
+        let rows = self.len();
         self.evict(plan, rows, interner);
         if let Some(mut carry) = self.carry {
             carry.reset(plan, i64::MIN, 0, interner);

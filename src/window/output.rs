@@ -143,7 +143,7 @@ impl Answers {
         let nulls = if valid.iter().all(|&valid| valid) {
             None
         } else {
-            Some(NullBuffer::new(BooleanBuffer::from_iter(valid)))
+            Some(NullBuffer::new(BooleanBuffer::collect_bool(valid.len(), |row| valid[row])))
         };
         match store {
             Store::Words(words) => finish_words(words, nulls, &data_type),

@@ -24,6 +24,8 @@ pub(super) struct Plan {
     pub(super) measures: Vec<PlannedMeasure>,
     pub(super) frames: Vec<PlannedFrame>,
     pub(super) outputs: Vec<Output>,
+    /// Bits of all answers of each phase.
+    pub(super) asks: [u64; 2],
     /// How many (measure, frame) pairs there are.
     pub(super) cells: usize,
     pub(super) retention: Retention,
@@ -219,6 +221,9 @@ impl Plan {
     }
 
     fn finish(&mut self) {
+        for output in &self.outputs {
+            self.asks[output.phase as usize] |= output.asks;
+        }
         // Scans read a value word beside the flags, so there is always one.
         self.layout.words = self.layout.words.max(1);
         self.carries =

@@ -170,12 +170,17 @@ impl Columns {
     pub(super) fn insert(&mut self, layout: &Layout, record: &[u64]) -> usize {
         let time = record[0].cast_signed();
         self.make_room();
-        let newest = self.times.last().is_none_or(|&newest| newest <= time);
-        let at = if newest {
-            self.times.len()
-        } else {
-            self.front - self.base + self.seek(usize::MAX, |other| other > time)
-        };
+        if self.times.last().is_none_or(|&newest| newest <= time) {
+            self.times.push(time);
+            for (column, &flags) in self.flags.iter_mut().zip(&record[1..]) {
+                column.push(flags);
+            }
+            for (column, &word) in self.words.iter_mut().zip(&record[layout.values_at()..]) {
+                column.push(word);
+            }
+            return self.end() - 1;
+        }
+        let at = self.front - self.base + self.seek(usize::MAX, |other| other > time);
         self.times.insert(at, time);
         for (column, &flags) in self.flags.iter_mut().zip(&record[1..]) {
             column.insert(at, flags);

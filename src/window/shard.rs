@@ -190,11 +190,11 @@ impl Shard {
         let record = &self.records.words[index * stride..(index + 1) * stride];
         let watermark = batch.watermarks[rows[index] as usize];
         let history = &mut self.histories[self.slots[index] as usize];
-        let (bytes, events) = (history.bytes(), history.len(&plan.layout));
-        history.advance(plan, watermark, batch.settings.idle, &mut self.interner);
+        let bytes = history.bytes();
+        let gone = history.advance(plan, watermark, batch.settings.idle, &mut self.interner);
         let position = history.insert(plan, record, watermark, batch.settings.idle, &mut self.interner);
         self.history_bytes = self.history_bytes + history.bytes() - bytes;
-        self.events = self.events + history.len(&plan.layout) - events;
+        self.events = self.events + 1 - gone;
         position
     }
 
@@ -225,7 +225,7 @@ impl Shard {
         let plan = batch.plan;
         let row = rows[index] as usize;
         let due = Due { phase, asked: batch.asked.map_or(u64::MAX, |asked| asked[row]) };
-        if !plan.outputs.iter().any(|output| due.takes(output.phase, output.asks)) {
+        if plan.asks[phase as usize] & due.asked == 0 {
             return;
         }
         let current = Current { time: batch.input.times[row], watermark: batch.watermarks[row], position };
@@ -271,7 +271,7 @@ impl Shard {
             {
                 let history = std::mem::take(&mut self.histories[slot]);
                 self.history_bytes -= history.bytes();
-                self.events -= history.len(&batch.plan.layout);
+                self.events -= history.len();
                 history.clear(batch.plan, &mut self.interner);
                 self.keys.remove(slot as u32);
             }

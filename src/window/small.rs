@@ -13,7 +13,9 @@ use super::plan::Plan;
 pub(super) struct Small {
     words: Vec<u64>,
     /// Evicted records at the front of `words`.
-    head: usize,
+    head: u32,
+    /// Records after those.
+    len: u32,
 }
 
 /// The rows of a [`Small`].
@@ -59,9 +61,12 @@ impl Rows for SmallRows<'_> {
         }
     }
 
-    /// From the newest row back: what is asked for is mostly near the end.
+    /// From the newest row back: what is asked for is mostly near the end, or everything, as by the longest frame.
     #[inline]
     fn first_where(&self, passes: impl Fn(i64) -> bool) -> usize {
+        if self.len > 0 && passes(self.time(0)) {
+            return 0;
+        }
         let mut index = self.len;
         while index > 0 && passes(self.time(index - 1)) {
             index -= 1;
@@ -79,15 +84,22 @@ impl<'a> SmallRows<'a> {
 
 impl Small {
     /// A buffer of these records.
-    pub(super) fn from_words(words: Vec<u64>) -> Self {
-        Self { words, head: 0 }
+    pub(super) fn from_words(words: Vec<u64>, layout: &Layout) -> Self {
+        let len = (words.len() / layout.stride()) as u32;
+        Self { words, head: 0, len }
+    }
+
+    /// Records held.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.len as usize
     }
 
     #[inline]
     pub(super) fn rows(&self, layout: &Layout) -> SmallRows<'_> {
         let stride = layout.stride();
-        let words = &self.words[self.head * stride..];
-        SmallRows { words, stride, values_at: layout.values_at(), len: words.len() / stride }
+        let words = &self.words[self.head as usize * stride..];
+        SmallRows { words, stride, values_at: layout.values_at(), len: self.len() }
     }
 
     /// Inserts a record after all rows that are not later, and says where.
@@ -95,13 +107,13 @@ impl Small {
         let stride = record.len();
         let position = self.rows(&plan.layout).first_after(record[0].cast_signed());
         self.make_room(stride);
-        let at = (self.head + position) * stride;
-        if at == self.words.len() {
-            self.words.extend_from_slice(record);
-        } else {
-            self.words.extend_from_slice(record);
+        let at = (self.head as usize + position) * stride;
+        let newest = at == self.words.len();
+        self.words.extend_from_slice(record);
+        if !newest {
             self.words[at..].rotate_right(stride);
         }
+        self.len += 1;
         for &distinct in &plan.distincts {
             self.flag_last(plan, &plan.measures[distinct].measure, position);
         }
@@ -113,12 +125,11 @@ impl Small {
             return;
         }
         if self.head > 0 {
-            self.words.drain(..self.head * stride);
+            self.words.drain(..self.head as usize * stride);
             self.head = 0;
             return;
         }
-        let rows = self.words.len() / stride;
-        self.words.reserve_exact(stride * (1 + rows / 3));
+        self.words.reserve_exact(stride * (2 + self.len() / 3));
     }
 
     /// Sets the flag of a new row if no later row has its value, and clears it on the row before.
@@ -143,7 +154,7 @@ impl Small {
     }
 
     fn set_flag(&mut self, layout: &Layout, index: usize, flag: Flag, value: u64) {
-        let word = &mut self.words[(self.head + index) * layout.stride() + 1 + flag.word];
+        let word = &mut self.words[(self.head as usize + index) * layout.stride() + 1 + flag.word];
         *word = *word & !flag.bit | flag.bit & value;
     }
 
@@ -157,8 +168,9 @@ impl Small {
                 }
             }
         }
-        self.head += rows;
-        if self.head * layout.stride() == self.words.len() {
+        self.head += rows as u32;
+        self.len -= rows as u32;
+        if self.len == 0 {
             self.words.clear();
             self.head = 0;
         }

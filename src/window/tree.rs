@@ -184,6 +184,9 @@ impl<T: Summary> Tree<T> {
     /// Takes in the rows from number `from` to the end; blocks after it are made anew.
     pub(super) fn extend(&mut self, measure: &Measure, columns: &Columns, from: usize, interner: &Interner) {
         let end = columns.end();
+        if from + 1 == end && !end.is_multiple_of(FAN_OUT) {
+            return;
+        }
         let mut block = from;
         for level in &mut self.levels {
             block /= FAN_OUT;
