@@ -140,16 +140,9 @@ impl KafkaSink {
     /// Gives the library what it will send at once: everything where nothing is under way, a few beside a few.
     fn hand_over(&mut self) -> Result<(), SinkError> {
         let under_way = self.given.saturating_sub(self.producer.context().reported());
-        let mut room = match under_way {
-            0 => u64::MAX,
-            _ if self.held.len() > HELD_MAX => u64::MAX,
-            _ => UNDER_WAY_MAX.saturating_sub(under_way),
-        };
-        while room > 0
-            && let Some(sent) = self.held.pop_front()
-        {
+        for _ in 0..room_beside(under_way, self.held.len()) {
+            let Some(sent) = self.held.pop_front() else { break };
             self.send(sent)?;
-            room -= 1;
         }
         Ok(())
     }
@@ -286,6 +279,12 @@ impl KafkaSink {
     }
 }
 
+/// How many messages an idempotent producer may be given so that none waits in it, where so many are under way and so
+/// many are held back.
+pub(super) fn room_beside(under_way: u64, held: usize) -> u64 {
+    if under_way == 0 || held > HELD_MAX { u64::MAX } else { UNDER_WAY_MAX.saturating_sub(under_way) }
+}
+
 pub(super) fn headers(message: &OutMessage) -> OwnedHeaders {
     message
         .headers
@@ -293,4 +292,17 @@ pub(super) fn headers(message: &OutMessage) -> OwnedHeaders {
         .fold(OwnedHeaders::new_with_capacity(message.headers.len()), |headers, (key, value)| {
             headers.insert(Header { key, value: Some(value) })
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_held_back_beside_five_until_there_are_too_many_to_hold() {
+        let rooms: Vec<u64> =
+            [0, 1, 4, 5, 900].into_iter().map(|under_way| room_beside(under_way, 3)).collect();
+        assert_eq!(rooms, [u64::MAX, 4, 1, 0, 0]);
+        assert_eq!(room_beside(900, HELD_MAX + 1), u64::MAX);
+    }
 }

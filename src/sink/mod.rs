@@ -182,7 +182,8 @@ impl Sink {
         match self {
             Self::Kafka(sink) => sink.holds_back(),
             Self::Routed(sink) => sink.holds_back(),
-            Self::Files(_) | Self::Transactions(_) => false,
+            Self::Transactions(sink) => sink.holds_back(),
+            Self::Files(_) => false,
         }
     }
 

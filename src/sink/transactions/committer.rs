@@ -171,6 +171,8 @@ pub(super) type About = Arc<(Coordinates, Destination)>;
 #[derive(Debug, Default)]
 pub(in crate::sink) struct Reports {
     events: AtomicU64,
+    given: AtomicU64,
+    reported: AtomicU64,
     notes: Mutex<Notes>,
 }
 
@@ -184,6 +186,16 @@ impl Reports {
     /// How many events were served so far.
     pub(super) fn events(&self) -> u64 {
         self.events.load(Ordering::Relaxed)
+    }
+
+    /// Takes note that the library was given a message.
+    pub(super) fn give(&self) {
+        self.given.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Messages that the library was given and has not reported on.
+    pub(super) fn under_way(&self) -> u64 {
+        self.given.load(Ordering::Relaxed).saturating_sub(self.reported.load(Ordering::Relaxed))
     }
 
     /// Why the transaction can't be committed, once it can't.
@@ -221,6 +233,7 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, about: About) {
         self.events.fetch_add(1, Ordering::Relaxed);
+        self.reported.fetch_add(1, Ordering::Relaxed);
         let Err((error, message)) = result else { return };
         let mut notes = self.notes();
         let reason = format!("topic `{}` did not take a message: {}", message.topic(), words(error));

@@ -32,7 +32,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::dead_letter::in_place_of;
 use super::deliveries::about_itself;
-use super::kafka::{KafkaSinkSettings, headers};
+use super::kafka::{KafkaSinkSettings, headers, room_beside};
 use super::{Destination, OutMessage, Outgoing, Receipt, Rejected, SinkError};
 use crate::event::Coordinates;
 use crate::source::kafka::{PartitionCommit, Side, words};
@@ -74,6 +74,8 @@ pub struct TransactionSink {
     settings: TransactionSettings,
     idle: VecDeque<Arc<TransactionProducer>>,
     open: Option<Arc<TransactionProducer>>,
+    /// Messages of the open transaction that its producer was not given yet.
+    held: VecDeque<OutMessage>,
     closed: Option<Sender<Closed>>,
     settled: Receiver<Settled>,
     thread: Option<JoinHandle<()>>,
@@ -149,6 +151,7 @@ impl TransactionSink {
             settings,
             idle,
             open: None,
+            held: VecDeque::new(),
             closed: Some(closed),
             settled,
             thread: Some(thread),
@@ -167,7 +170,21 @@ impl TransactionSink {
     pub fn publish(&mut self, outgoing: Outgoing) -> Result<(), SinkError> {
         self.serve()?;
         self.step = outgoing.step;
-        for message in outgoing.messages {
+        self.held.extend(outgoing.messages);
+        self.hand_over(false)
+    }
+
+    /// Whether messages wait for those under way.
+    pub(super) fn holds_back(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Gives the producer what it will send at once, or everything: see [`room_beside`].
+    fn hand_over(&mut self, everything: bool) -> Result<(), SinkError> {
+        let under_way = self.open.as_ref().map_or(0, |open| open.context().under_way());
+        let room = if everything { u64::MAX } else { room_beside(under_way, self.held.len()) };
+        for _ in 0..room {
+            let Some(message) = self.held.pop_front() else { break };
             self.send(message)?;
         }
         Ok(())
@@ -186,6 +203,7 @@ impl TransactionSink {
         offsets: Vec<PartitionCommit>,
         group: ConsumerGroupMetadata,
     ) -> Result<(), SinkError> {
+        self.hand_over(true)?;
         self.opened()?;
         let Some(open) = self.open.take() else { return Ok(()) };
         self.before = Some(Arc::clone(&open));
@@ -241,6 +259,7 @@ impl TransactionSink {
         if let Some(open) = &self.open {
             serve_events(open);
             self.check(&Arc::clone(open))?;
+            self.hand_over(false)?;
         }
         Ok(())
     }
@@ -328,7 +347,10 @@ impl TransactionSink {
         loop {
             let producer = Arc::clone(self.opened()?);
             match produce(&producer, &self.settings.kafka, &message) {
-                Ok(()) => break,
+                Ok(()) => {
+                    producer.context().give();
+                    break;
+                }
                 Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) => {
                     producer.poll(WAIT);
                     self.check(&producer)?;
