@@ -2,9 +2,11 @@
 //!
 //! The load is open: every event has its moment by the clock, whatever became of those before it, and its time runs from
 //! that moment, so a stall is charged to every event that it delays. The job is the deployed one, in a process of its
-//! own, so that its processor time is told apart from the load's and the listener's. With `--echo` a bare consumer and
-//! producer takes turns with it on the same broker: what is left to gain.
+//! own, so that its processor time is told apart from the load's and the listener's. With `--echo` two bare programs
+//! take turns with it on the same broker: one that only passes records on, and one that only polls and parses them. They
+//! say what is left to gain, of time and of processor time.
 
+mod bare;
 mod broker;
 mod load;
 mod report;
@@ -60,7 +62,7 @@ pub(super) struct Arguments {
     /// The job's commit_interval.
     #[arg(long, value_name = "SPAN", default_value = "10ms")]
     commit_interval: Span,
-    /// Measure a bare consumer and producer in turns with the job.
+    /// Measure a bare consumer and producer, and a bare consumer that parses, in turns with the job.
     #[arg(long)]
     echo: bool,
     /// Write the histogram of the job: .hgrm is a table of percentiles, .hlog HdrHistogram's log.
@@ -72,9 +74,9 @@ pub(super) struct Arguments {
     /// Shape of what is printed.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// Be the echo: brokers, topic to read, topic to write.
-    #[arg(long, hide = true, num_args = 3)]
-    serve_echo: Vec<String>,
+    /// Be what is measured beside the job: which, brokers, topic to read, topic to write, commit interval.
+    #[arg(long, hide = true, num_args = 5)]
+    serve: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -117,8 +119,8 @@ impl Measured {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    if let [brokers, from, to] = arguments.serve_echo.as_slice() {
-        return target::echo(brokers, from, to).map(|()| Exit::Fine);
+    if let [which, brokers, from, to, interval] = arguments.serve.as_slice() {
+        return bare::Bare { brokers, from, to }.serve(which, interval).map(|()| Exit::Fine);
     }
     if arguments.delivery == DeliveryArgument::ExactlyOnce && arguments.brokers.is_none() {
         return Err(Failure::usage("exactly_once needs a broker with transactions: name one with --brokers"));
@@ -127,7 +129,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     super::service::stop_on_signal(std::sync::Arc::clone(&stop))?;
     let clock = SystemClock::start();
     let bench = Bench::open(arguments)?;
-    let kinds: &[Kind] = if arguments.echo { &[Kind::Job, Kind::Echo] } else { &[Kind::Job] };
+    let kinds: &[Kind] = if arguments.echo { &[Kind::Job, Kind::Echo, Kind::Consumer] } else { &[Kind::Job] };
     let mut measured: Vec<Measured> =
         kinds.iter().map(|kind| Measured::nothing(*kind)).collect::<Result<_, _>>()?;
     let targets: Vec<Target> =

@@ -17,6 +17,9 @@ use crate::source::embedded::EmbeddedBroker;
 
 const WAIT: Duration = Duration::from_secs(30);
 
+/// How often a topic without a leader is asked for again, a tenth of a second each.
+const LEADER_WAITS_MAX: usize = 50;
+
 /// A broker, and names of topics on it.
 pub(super) struct Bench {
     embedded: Option<EmbeddedBroker>,
@@ -24,13 +27,15 @@ pub(super) struct Bench {
     prefix: String,
 }
 
-const TOPICS: [(&str, bool); 6] = [
+const TOPICS: [(&str, bool); 8] = [
     ("payments", true),
     ("alerts", false),
     ("shadow", false),
     ("dead", false),
     ("echo-in", true),
     ("echo-out", false),
+    ("consumer-in", true),
+    ("consumer-out", false),
 ];
 
 impl Bench {
@@ -97,7 +102,7 @@ impl Bench {
 
     /// The topic that a target reads.
     pub(super) fn input(&self, kind: Kind) -> String {
-        self.topic(if kind == Kind::Job { "payments" } else { "echo-in" })
+        self.topic(kind.topics()[0])
     }
 
     /// A producer of events.
@@ -119,9 +124,17 @@ impl Bench {
             .set("fetch.wait.max.ms", "10")
             .create()
             .map_err(Failure::outside)?;
-        let topic = self.topic(if kind == Kind::Job { "alerts" } else { "echo-out" });
+        let topic = self.topic(kind.topics()[1]);
         let mut list = rdkafka::TopicPartitionList::new();
-        let (_, end) = consumer.fetch_watermarks(&topic, 0, WAIT).map_err(Failure::outside)?;
+        let mut asked = consumer.fetch_watermarks(&topic, 0, WAIT);
+        // A topic that was just made has no leader for a moment.
+        for _ in 0..LEADER_WAITS_MAX {
+            if asked.is_err() {
+                std::thread::sleep(Duration::from_millis(100));
+                asked = consumer.fetch_watermarks(&topic, 0, WAIT);
+            }
+        }
+        let (_, end) = asked.map_err(Failure::outside)?;
         list.add_partition_offset(&topic, 0, rdkafka::Offset::Offset(end)).map_err(Failure::outside)?;
         consumer.assign(&list).map_err(Failure::outside)?;
         Ok(Listener { consumer, kind })
@@ -173,7 +186,9 @@ impl Listener {
         let Some(payload) = message.payload() else { return Ok(None) };
         Ok(match self.kind {
             Kind::Job => serde_json::from_slice::<Alert>(payload).ok().map(|alert| alert.values.tx_id),
-            Kind::Echo => serde_json::from_slice::<Payment>(payload).ok().map(|payment| payment.tx_id),
+            Kind::Echo | Kind::Consumer => {
+                serde_json::from_slice::<Payment>(payload).ok().map(|payment| payment.tx_id)
+            }
         })
     }
 }

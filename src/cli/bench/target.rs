@@ -1,16 +1,10 @@
-//! What is measured: the job, or a bare echo, each in a process of its own.
+//! What is measured: the job, or something bare beside it, each in a process of its own.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::Message;
-use rdkafka::producer::{BaseProducer, BaseRecord};
 
 use super::broker::Bench;
-use super::{Arguments, Failure};
+use super::{Arguments, DeliveryArgument, Failure};
 use crate::metrics::process::use_of;
 
 /// What a target is.
@@ -18,8 +12,10 @@ use crate::metrics::process::use_of;
 pub(super) enum Kind {
     /// The deployed job.
     Job,
-    /// Poll, produce.
+    /// Poll, produce; exactly-once in transactions.
     Echo,
+    /// Poll, parse; one record in a hundred goes on, so that it can be seen to work.
+    Consumer,
 }
 
 impl Kind {
@@ -27,6 +23,25 @@ impl Kind {
         match self {
             Self::Job => "job",
             Self::Echo => "echo",
+            Self::Consumer => "consumer",
+        }
+    }
+
+    /// Names of the topics that it reads and writes.
+    pub(super) fn topics(self) -> [&'static str; 2] {
+        match self {
+            Self::Job => ["payments", "alerts"],
+            Self::Echo => ["echo-in", "echo-out"],
+            Self::Consumer => ["consumer-in", "consumer-out"],
+        }
+    }
+
+    /// How it is called on the command line of `--serve`.
+    fn serving(self, delivery: DeliveryArgument) -> &'static str {
+        match (self, delivery) {
+            (Self::Consumer, _) => "consumer",
+            (_, DeliveryArgument::ExactlyOnce) => "ring",
+            _ => "echo",
         }
     }
 }
@@ -69,11 +84,10 @@ impl Target {
         let mut command = Command::new(program);
         match kind {
             Kind::Job => command.args(["run", "--config"]).arg(folder.join("tollgate.toml")),
-            Kind::Echo => command.args(["bench", "--serve-echo"]).args([
-                &bench.brokers,
-                &bench.topic("echo-in"),
-                &bench.topic("echo-out"),
-            ]),
+            Kind::Echo | Kind::Consumer => command
+                .args(["bench", "--serve", kind.serving(arguments.delivery), &bench.brokers])
+                .args(kind.topics().map(|topic| bench.topic(topic)))
+                .arg(arguments.commit_interval.to_string()),
         };
         let process = command
             .env("NO_COLOR", "1")
@@ -123,31 +137,4 @@ fn settings(bench: &Bench, arguments: &Arguments) -> String {
         topic("shadow"),
         topic("dead"),
     )
-}
-
-/// Reads a topic and writes every record to another, as soon as it can, until the process is ended.
-pub(super) fn echo(brokers: &str, from: &str, to: &str) -> Result<(), Failure> {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", brokers);
-    let producer: BaseProducer = config.clone().set("linger.ms", "0").create().map_err(Failure::outside)?;
-    let consumer: BaseConsumer = config
-        .set("group.id", "tollgate-bench-echo")
-        .set("enable.auto.commit", "false")
-        .set("fetch.wait.max.ms", "10")
-        .create()
-        .map_err(Failure::outside)?;
-    let metadata = consumer.fetch_metadata(Some(from), Duration::from_secs(30)).map_err(Failure::outside)?;
-    let mut list = rdkafka::TopicPartitionList::new();
-    for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
-        list.add_partition_offset(from, partition.id(), rdkafka::Offset::End).map_err(Failure::outside)?;
-    }
-    consumer.assign(&list).map_err(Failure::outside)?;
-    loop {
-        if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
-            let record =
-                BaseRecord::<[u8], [u8]>::to(to).partition(0).payload(message.payload().unwrap_or_default());
-            producer.send(record).map_err(|(cause, _)| Failure::outside(cause))?;
-        }
-        producer.poll(Duration::ZERO);
-    }
 }
