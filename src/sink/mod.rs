@@ -119,7 +119,7 @@ pub struct Rejected {
 #[derive(Debug)]
 pub enum Sink {
     /// Kafka topics.
-    Kafka(KafkaSink),
+    Kafka(Box<KafkaSink>),
     /// Files in a folder.
     Files(Box<FileSink>),
     /// Some destinations to topics, the others to files.
@@ -195,7 +195,7 @@ impl Sink {
 
 impl From<KafkaSink> for Sink {
     fn from(sink: KafkaSink) -> Self {
-        Self::Kafka(sink)
+        Self::Kafka(Box::new(sink))
     }
 }
 
