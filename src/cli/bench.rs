@@ -59,9 +59,12 @@ pub(super) struct Arguments {
     /// How often an alert may arrive.
     #[arg(long, value_enum, default_value = "at_least_once")]
     delivery: DeliveryArgument,
-    /// The job's commit_interval.
-    #[arg(long, value_name = "SPAN", default_value = "10ms")]
-    commit_interval: Span,
+    /// The job's commit_interval: 10ms exactly-once, where alerts wait for it, and the settings' 50ms otherwise.
+    #[arg(long, value_name = "SPAN")]
+    commit_interval: Option<Span>,
+    /// Only one event in so many may alert, and the echo passes on as many.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    alert_every: u32,
     /// Measure a bare consumer and producer, and a bare consumer that parses, in turns with the job.
     #[arg(long)]
     echo: bool,
@@ -74,8 +77,8 @@ pub(super) struct Arguments {
     /// Shape of what is printed.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// Be what is measured beside the job: which, brokers, topic to read, topic to write, commit interval.
-    #[arg(long, hide = true, num_args = 5)]
+    /// Be what is measured beside the job: which, brokers, topic to read, topic to write, commit interval, one in how many.
+    #[arg(long, hide = true, num_args = 6)]
     serve: Vec<String>,
 }
 
@@ -111,6 +114,16 @@ struct Measured {
     memory_bytes: f64,
 }
 
+impl Arguments {
+    fn commit_interval(&self) -> Span {
+        let by_delivery = match self.delivery {
+            DeliveryArgument::ExactlyOnce => Span(10_000),
+            DeliveryArgument::AtLeastOnce => Span(50_000),
+        };
+        self.commit_interval.unwrap_or(by_delivery)
+    }
+}
+
 impl Measured {
     fn nothing(kind: Kind) -> Result<Self, Failure> {
         let latency = Histogram::new_with_bounds(1, 600_000_000, 3).map_err(Failure::outside)?;
@@ -119,8 +132,9 @@ impl Measured {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    if let [which, brokers, from, to, interval] = arguments.serve.as_slice() {
-        return bare::Bare { brokers, from, to }.serve(which, interval).map(|()| Exit::Fine);
+    if let [which, brokers, from, to, interval, every] = arguments.serve.as_slice() {
+        let every = every.parse().map_err(Failure::usage)?;
+        return bare::Bare { brokers, from, to, every }.serve(which, interval).map(|()| Exit::Fine);
     }
     if arguments.delivery == DeliveryArgument::ExactlyOnce && arguments.brokers.is_none() {
         return Err(Failure::usage("exactly_once needs a broker with transactions: name one with --brokers"));

@@ -30,6 +30,8 @@ pub(super) struct Bare<'a> {
     pub(super) brokers: &'a str,
     pub(super) from: &'a str,
     pub(super) to: &'a str,
+    /// The echo passes on one record in so many.
+    pub(super) every: u64,
 }
 
 /// What the rules of the job read of a record.
@@ -91,9 +93,13 @@ impl Bare<'_> {
 
     fn echo(&self) -> Result<(), Failure> {
         let (consumer, producer) = (self.consumer()?, self.producer()?);
+        let mut seen = 0;
         loop {
             if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
-                self.pass_on(&producer, &message)?;
+                seen += 1;
+                if seen % self.every == 0 {
+                    self.pass_on(&producer, &message)?;
+                }
             }
             producer.poll(Duration::ZERO);
         }
@@ -118,13 +124,15 @@ impl Bare<'_> {
         let clock = SystemClock::start();
         let consumer = self.consumer()?;
         let mut sink = self.sink()?;
-        let (mut step, mut last) = (0, Duration::ZERO);
+        let (mut step, mut last, mut seen) = (0, Duration::ZERO, 0);
         let mut open: Vec<PartitionCommit> = Vec::new();
         loop {
             let mut messages = Vec::new();
             let mut polled = consumer.poll(Duration::from_millis(1));
             while let Some(Ok(message)) = polled {
-                messages.push(self.taken(&message, &mut open));
+                let taken = self.taken(&message, &mut open);
+                seen += 1;
+                messages.extend((seen % self.every == 0).then_some(taken));
                 polled = if messages.len() < TAKEN_MAX { consumer.poll(Duration::ZERO) } else { None };
             }
             if !messages.is_empty() {

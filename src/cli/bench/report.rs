@@ -54,7 +54,7 @@ pub(super) fn print(arguments: &Arguments, all: &[Measured]) -> Result<(), Failu
     if arguments.format == Format::Json {
         let document = json!({
             "schema": "tollgate.bench/1", "rate": arguments.rate, "delivery": arguments.delivery.name(),
-            "commit_interval": arguments.commit_interval.to_string(), "partitions": arguments.partitions,
+            "commit_interval": arguments.commit_interval().to_string(), "partitions": arguments.partitions,
             "broker": arguments.brokers.as_deref().unwrap_or("embedded"),
             "targets": all.iter().map(document).collect::<Vec<_>>(),
         });
