@@ -172,3 +172,64 @@ fn a_rule_in_shadow_does_not_take_the_decision_from_live_rules_of_the_other_orde
     assert!(decisions.iter().all(|decision| decision["outcome"] == json!("block")), "{decisions:?}");
     assert!(!bench.lines("shadow.ndjson").is_empty());
 }
+
+#[test]
+fn fitted_weights_and_points_of_a_column_make_the_score_and_bring_their_thresholds() {
+    let sized = rule("sized", "live", 1, "-- @action: allow\n", "SELECT tx_id, amount FROM payments");
+    let sized = sized.replace("@score: 1", "@score: {amount} * 0.1");
+    let rules = [
+        ("a.sql", sized),
+        (
+            "b.sql",
+            rule(
+                "new",
+                "live",
+                90,
+                "-- @action: allow\n",
+                "SELECT tx_id, amount FROM payments WHERE amount > 100",
+            ),
+        ),
+    ];
+    let bench = Bench::new(&rules, "[decisions]\nmethod = \"logistic\"\nweights = \"weights.toml\"\n");
+    let printed = bench.scratch.shell("tollgate run --config tollgate.toml");
+    assert_eq!(printed.code, Some(2), "{}", printed.text);
+    assert!(printed.text.contains("weights.toml can't be read"), "{}", printed.text);
+    let weights = "schema = \"tollgate.weights/1\"\ncap = 1000\nbias = -3.0\nreview = 300\nblock = 700\n[weights]\nsized = 0.1\ngone = 1.0\n";
+    bench.scratch.write("weights.toml", weights);
+    let amounts = [10, 200, 300, 500];
+    for (index, amount) in amounts.iter().enumerate() {
+        bench.pay(
+            &format!("t{index}"),
+            &format!("2026-11-22T10:0{index}:00Z"),
+            "c1",
+            &format!("{amount}.00"),
+        );
+    }
+    bench.flush();
+    let job = bench.start();
+    bench.wait_until("four decisions", || bench.lines("decisions.ndjson").len() >= 4);
+    assert_eq!(stop(job), Some(0));
+    for part in ["live rule new has no weight", "fitted with rule gone, which is not live now"] {
+        assert!(bench.log().contains(part), "{}", bench.log());
+    }
+    let decisions = bench.lines("decisions.ndjson");
+    // 1000 / (1 + exp(3 - 0.1 * points)), a tenth of the amount in points; the rule without a weight moves nothing.
+    for (at, (score, outcome)) in
+        [(52, "allow"), (269, "allow"), (500, "review"), (881, "block")].into_iter().enumerate()
+    {
+        let decision =
+            decisions.iter().find(|one| one["event_id"] == json!(format!("t{at}"))).expect("a decision");
+        assert_eq!(
+            (&decision["score"], &decision["outcome"]),
+            (&json!(score), &json!(outcome)),
+            "{decision}"
+        );
+        assert_eq!(
+            (&decision["method"], &decision["thresholds"]["block"]),
+            (&json!("logistic"), &json!(700))
+        );
+        let own =
+            decision["hits"].as_array().expect("hits").iter().find(|hit| hit["rule_id"] == json!("sized"));
+        assert_eq!(own.expect("a hit")["points"], json!(amounts[at] / 10), "{decision}");
+    }
+}

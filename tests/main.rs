@@ -27,6 +27,7 @@ mod rule_checks;
 mod rule_files;
 mod rule_tests;
 mod schemas;
+mod scores;
 mod scratch;
 mod sharing;
 mod sql_accepted;

@@ -170,3 +170,66 @@ fn a_rule_gives_the_numbers_of_the_library() {
     }
     assert_eq!(count, expected.len());
 }
+
+#[test]
+fn a_backtest_says_how_far_a_model_has_moved_from_the_training_period_that_another_one_wrote() {
+    let rule = "SELECT tx, predict('risk', amount, age_days, count_1h, kind) AS score FROM payments";
+    let folder = folder(&[("scores", rule)], &[("xgb_logistic.json", "risk.json")]);
+    // Each row of the fixtures forty times, so that one in sixteen of them is enough.
+    let many = |amount: Option<f64>| {
+        let mut events = String::new();
+        for round in 0..40 {
+            for line in self::events().lines() {
+                let mut event: serde_json::Value = serde_json::from_str(line).unwrap();
+                event["tx"] = format!("{}-{round}", event["tx"].as_str().unwrap()).into();
+                if let Some(amount) = amount {
+                    event["amount"] = amount.into();
+                }
+                events += &format!("{event}\n");
+            }
+        }
+        events
+    };
+    let backtest = |name: &str, events: String, more: &[&str]| -> serde_json::Value {
+        let input = folder.path().join(name);
+        std::fs::write(&input, events).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        command
+            .args(["backtest", "--format", "json", "--one-order", "--rules"])
+            .arg(folder.path())
+            .args(more);
+        let output = command.arg("--input").arg(&input).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let index = |report: &serde_json::Value, name: &str| {
+        let moved = report["models"][0]["moved"].as_array().unwrap();
+        moved.iter().find(|one| one["name"] == name).unwrap()["index"].as_f64().unwrap()
+    };
+    let trained = backtest("training.ndjson", many(None), &["--baseline"]);
+    assert_eq!(trained["models"][0]["moved"], serde_json::Value::Null, "there was no baseline yet");
+    let missing = trained["models"][0]["missing"].as_array().unwrap();
+    assert!(missing.iter().any(|one| one[0] == "amount" && one[1].as_u64().unwrap() > 1_000), "{missing:?}");
+    let same = backtest("same.ndjson", many(None), &[]);
+    assert!(index(&same, "amount") < 0.05 && index(&same, "score") < 0.05, "{:#}", same["models"]);
+    let shifted = backtest("shifted.ndjson", many(Some(3.0)), &[]);
+    assert!(index(&shifted, "amount") > 1.0 && index(&shifted, "kind") < 0.05, "{:#}", shifted["models"]);
+    assert!(index(&shifted, "score") > 0.1, "{:#}", shifted["models"]);
+
+    let models = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        let output =
+            command.args(["models", "--format", "json", "--rules"]).arg(folder.path()).output().unwrap();
+        let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (found["models"][0].clone(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (model, _) = models();
+    assert_eq!((&model["rules"][0], &model["baseline_rows"]), (&"scores".into(), &1_000.into()), "{model:#}");
+    // Another model under the same name is not compared with what the first one was trained on.
+    std::fs::copy(fixture("xgb_dart.json"), folder.path().join("models/risk.json")).unwrap();
+    let (model, said) = models();
+    assert!(
+        model["baseline_rows"].is_null() && said.contains("make it anew with `tollgate backtest --baseline`"),
+        "{said}"
+    );
+}

@@ -195,6 +195,7 @@ fn catalog() -> Catalog {
         views: vec![text("rules/views/account_activity.sql")],
         lists: vec![list("high_risk_countries.csv"), list("blocked_devices.csv")],
         models: Vec::new(),
+        baselines: Vec::new(),
     };
     let (catalog, findings) = Catalog::build(sources).expect("the contract is sound");
     assert!(findings.is_empty(), "{findings:?}");

@@ -1,34 +1,53 @@
 //! What alerts and summaries say alike: their ids, and which rule they are of.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::AlertSettings;
 use crate::event::Coordinates;
-use crate::rules::{Rule, Status};
+use crate::rules::{Rule, RuleSeverity, Status};
 
 /// First 32 hex digits of the SHA-256 of the parts, each ended by a zero byte.
 pub(super) fn hashed<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
-    use std::fmt::Write;
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut digest = Sha256::new();
     for part in parts {
         digest.update(part.as_bytes());
         digest.update([0]);
     }
-    digest.finalize().iter().take(16).fold(String::with_capacity(32), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let bytes = digest.finalize();
+    let digits = bytes.iter().take(16).flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
-/// The `rule` of a message; `status` is how it stands now.
-pub(super) fn of_rule(rule: &Rule, status: Status) -> Value {
+/// The `rule` of a message.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct RuleIdentity<'a> {
+    id: &'a str,
+    version: &'a str,
+    title: &'a str,
+    status: Status,
+    severity: RuleSeverity,
+    typology: Option<&'a str>,
+    owner: &'a str,
+    runbook: Option<&'a str>,
+    tags: &'a [String],
+}
+
+/// What messages say of a rule; `status` is how it stands now.
+pub(super) fn of_rule(rule: &Rule, status: Status) -> RuleIdentity<'_> {
     let header = &rule.header;
-    json!({
-        "id": header.id, "version": rule.version, "title": header.title, "status": status,
-        "severity": header.severity, "typology": header.typology, "owner": header.owner,
-        "runbook": header.runbook, "tags": header.tags,
-    })
+    RuleIdentity {
+        id: &header.id,
+        version: &rule.version,
+        title: &header.title,
+        status,
+        severity: header.severity,
+        typology: header.typology.as_deref(),
+        owner: &header.owner,
+        runbook: header.runbook.as_deref(),
+        tags: &header.tags,
+    }
 }
 
 impl AlertSettings {

@@ -1,7 +1,7 @@
 //! Values of columns as JSON, by the contract of the events: decimals and integers above 2^53 are strings.
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::{Number, Value};
 
@@ -20,6 +20,11 @@ pub fn value(column: &ArrayRef, row: usize) -> Value {
         DataType::Boolean => Value::Bool(column.as_boolean().value(row)),
         DataType::Float64 => float(column.as_primitive::<Float64Type>().value(row)),
         DataType::Float32 => float(f64::from(column.as_primitive::<Float32Type>().value(row))),
+        DataType::Int64 => {
+            let number = column.as_primitive::<Int64Type>().value(row);
+            let exact = (-EXACT_MAX..=EXACT_MAX).contains(&number);
+            if exact { Value::from(number) } else { Value::String(number.to_string()) }
+        }
         data_type if data_type.is_integer() => {
             let text = key(column, row);
             match text.parse::<i64>() {
@@ -42,6 +47,13 @@ pub(crate) fn key(column: &ArrayRef, row: usize) -> String {
     }
     if let DataType::Timestamp(TimeUnit::Microsecond, _) = column.data_type() {
         return EventTime(column.as_primitive::<TimestampMicrosecondType>().value(row)).to_string();
+    }
+    // What is by far the most frequent needs no formatter.
+    match column.data_type() {
+        DataType::Utf8 => return column.as_string::<i32>().value(row).to_owned(),
+        DataType::Utf8View => return column.as_string_view().value(row).to_owned(),
+        DataType::Int64 => return column.as_primitive::<Int64Type>().value(row).to_string(),
+        _ => {}
     }
     let options = FormatOptions::default();
     ArrayFormatter::try_new(column.as_ref(), &options)

@@ -8,16 +8,15 @@
 mod budget;
 mod identity;
 mod json;
+mod message;
 mod models;
 mod place;
 mod reason;
 mod summary;
 mod suppression;
+mod values;
 
 use std::sync::Arc;
-
-use arrow::array::ArrayRef;
-use serde_json::{Map, Value, json};
 
 use crate::decode::DecodedBatch;
 use crate::event::{Contract, Coordinates, EventTime};
@@ -27,12 +26,15 @@ use crate::rules::{Action, Rule, Stand, Standings, Status};
 use budget::{Budgets, FoldedHit};
 pub(crate) use json::key as text_value;
 pub use json::value as json_value;
+use message::Message;
 pub use models::{FEATURES_TOLD, ModelScore};
 pub(crate) use place::source_of;
 use place::{Place, in_order_of_rows};
 pub use summary::AlertSummary;
 pub(crate) use suppression::FORGOTTEN_AFTER;
 use suppression::Suppression;
+pub use values::points;
+use values::{column, dedup_key};
 
 /// What tells one deployment's alerts from another's.
 #[derive(Debug, Clone, Default)]
@@ -80,6 +82,8 @@ pub struct HeldBack {
     pub reason: String,
     /// Whether the event is older than the rule's `@max_age`.
     pub stale: bool,
+    /// Points of the hit.
+    pub points: u32,
     /// What the models that it asks said.
     pub models: Vec<ModelScore>,
 }
@@ -105,6 +109,8 @@ pub struct Alert {
     pub row: u32,
     /// Where the event stands.
     pub coordinates: Coordinates,
+    /// Points of the hit.
+    pub points: u32,
     /// What the models that its rule asks said.
     pub models: Vec<ModelScore>,
     /// The message, `tollgate.alert/1`.
@@ -356,6 +362,7 @@ impl AlertMaker {
             row: place.row,
             reason: reason::sentence(&rule.header.reason, |name| column(rule, found, name), place.hit),
             stale: place.stale(rule),
+            points: points(rule, found, place.hit),
             models: models::scores(found, place.hit),
         }
     }
@@ -388,37 +395,35 @@ impl AlertMaker {
             Some(name) => (name, json::key(column(rule, found, name), place.hit)),
             None => ("event", event_id.clone()),
         };
-        let values: Map<String, Value> = rule
-            .columns
-            .iter()
-            .zip(&found.columns)
-            .map(|(name, values)| (name.clone(), json::value(values, place.hit)))
-            .collect();
         let reason = reason::sentence(&header.reason, |name| column(rule, found, name), place.hit);
+        let points = points(rule, found, place.hit);
         let alert_id = self.alert_id(&coordinates, stream, rule, place.ordinal);
-        let mut value = json!({
-            "schema": "tollgate.alert/1",
-            "alert_id": alert_id,
-            "event_id": event_id,
-            "entity": {"type": entity_type, "id": entity},
-            "event_time": event_time.to_string(),
-            "rule": identity::of_rule(rule, self.status(found.query)),
-            "action": effective(header.action, stale),
-            "score": header.score,
-            "reason": reason,
-            "values": values,
-            "late_ms": place.late / 1_000,
-            "exact_since": self.exact_since[found.query].filter(|since| event_time < *since).map(|since| since.to_string()),
-            "suppressed_before": suppressed_before,
-            "source": {
-                "cluster": self.settings.cluster, "topic": &*coordinates.partition.topic,
-                "partition": coordinates.partition.partition, "offset": coordinates.offset.0,
+        let value = Message {
+            schema: "tollgate.alert/1",
+            alert_id: &alert_id,
+            event_id: &event_id,
+            entity: message::Entity { kind: entity_type, id: &entity },
+            event_time: event_time.to_string(),
+            rule: identity::of_rule(rule, self.status(found.query)),
+            action: effective(header.action, stale),
+            score: points,
+            reason: &reason,
+            values: message::Values { names: &rule.columns, columns: &found.columns, hit: place.hit },
+            late_ms: place.late / 1_000,
+            exact_since: self.exact_since[found.query]
+                .filter(|since| event_time < *since)
+                .map(|since| since.to_string()),
+            suppressed_before,
+            source: message::Source {
+                cluster: &self.settings.cluster,
+                topic: &coordinates.partition.topic,
+                partition: coordinates.partition.partition,
+                offset: coordinates.offset.0,
             },
-        });
-        if let Value::Object(fields) = &mut value {
-            fields.extend(stale.then(|| ("past_max_age".to_owned(), Value::Bool(true))));
-            fields.extend(models::told(found, place.hit).map(|models| ("models".to_owned(), models)));
+            past_max_age: stale,
+            models: models::told(found, place.hit),
         }
+        .bytes();
         Alert {
             alert_id,
             stale,
@@ -429,8 +434,9 @@ impl AlertMaker {
             event_time,
             row: place.row,
             coordinates,
+            points,
             models: models::scores(found, place.hit),
-            value: value.to_string().into_bytes(),
+            value,
         }
     }
 
@@ -477,15 +483,4 @@ pub(crate) fn effective(action: Action, stale: bool) -> Action {
         Action::Challenge | Action::Block if stale => Action::Review,
         action => action,
     }
-}
-
-fn dedup_key(rule: &Rule, found: &QueryHits, hit: usize) -> Vec<String> {
-    let columns = rule.header.dedup.iter().flat_map(|dedup| &dedup.columns);
-    columns.map(|name| json::key(column(rule, found, name), hit)).collect()
-}
-
-/// A selected column by name; [`Rule`]s are only made when the names their headers use are selected.
-fn column<'a>(rule: &Rule, found: &'a QueryHits, name: &str) -> &'a ArrayRef {
-    let index = rule.columns.iter().position(|own| own == name).unwrap_or(0);
-    &found.columns[index]
 }

@@ -62,7 +62,7 @@ pub(super) fn summary(
         "alert_id": id,
         "rule": identity::of_rule(rule, status),
         "action": header.action,
-        "score": header.score,
+        "score": header.score.fixed(),
         "reason": format!("{hits} more hits past the budget of {}", budget.text),
         "budget": budget.text,
         "period": {"from": from.to_string(), "until": passed.until.to_string()},

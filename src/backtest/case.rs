@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::episodes::Episode;
 use super::events::Events;
-use super::scores::Combine;
+use crate::decision::Combination;
 use crate::event::{EventTime, Span};
 
 /// Microseconds of a day; days are UTC.
@@ -30,9 +30,7 @@ pub struct Settings {
     /// Longest time between two frauds of one episode.
     pub episode_gap: Span,
     /// How points of several rules combine.
-    pub combine: Combine,
-    /// Most points an event can have.
-    pub cap: u32,
+    pub combination: Combination,
 }
 
 /// What was scored, in numbers.

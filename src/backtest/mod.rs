@@ -12,26 +12,32 @@ mod case;
 mod days;
 mod episodes;
 mod events;
+mod fit;
 mod look_ahead;
 mod overlap;
 mod quality;
 mod report;
 mod scores;
 mod sweep;
+mod threshold;
 
 pub use case::{Case, Scope, Settings};
 pub use days::Day;
 pub use episodes::{BUCKETS, Detection};
 pub use events::{Amount, EventColumns, EventTable, Events, Label, Labels, NO_EVENT};
+pub use fit::{Fit, FitError, fit};
 pub use look_ahead::{LookAhead, look_ahead};
 pub use overlap::{Marginal, Overlap};
 pub use quality::Quality;
 pub use report::{
-    Changed, Comparison, NamedSet, OrderChange, Report, RuleReport, Ruled, SetReport, SweepPoint,
-    SweepReport, SweptRule, compare,
+    Changed, Comparison, ModelReport, NamedSet, OrderChange, Report, RuleReport, Ruled, SetReport,
+    SweepPoint, SweepReport, SweptRule, compare,
 };
-pub use scores::{Combine, CurvePoint, Scores};
+pub use scores::{CurvePoint, Member, Scores};
 pub use sweep::{Sweep, SweepError, Variant};
+pub use threshold::{Goal, ThresholdReport, Wanted};
+
+use std::cmp::Reverse;
 
 /// What one rule raised, by index of event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,6 +46,8 @@ pub struct Flags {
     pub hits: Vec<u32>,
     /// Events that alerted, ascending; an event that alerts twice stands twice.
     pub alerts: Vec<u32>,
+    /// Points of each hit where a column says them, by event, ascending; empty where each hit has as many.
+    pub points: Vec<(u32, u32)>,
     /// Hits that `@dedup` or `@budget` held back.
     pub suppressed: u64,
     /// Hits on rows of streams that are not scored.
@@ -51,6 +59,9 @@ impl Flags {
     pub fn settle(&mut self) {
         self.hits.sort_unstable();
         self.hits.dedup();
+        // An event that hits twice has the most points of its hits.
+        self.points.sort_unstable_by_key(|(event, points)| (*event, Reverse(*points)));
+        self.points.dedup_by_key(|(event, _)| *event);
         self.alerts.sort_unstable();
     }
 
@@ -60,7 +71,9 @@ impl Flags {
         let kept = |events: &[u32]| {
             events.iter().copied().filter(|event| scored.get(*event as usize) == Some(&true)).collect()
         };
-        Self { hits: kept(&self.hits), alerts: kept(&self.alerts), ..*self }
+        let points = self.points.iter().copied();
+        let points = points.filter(|(event, _)| scored.get(*event as usize) == Some(&true)).collect();
+        Self { hits: kept(&self.hits), alerts: kept(&self.alerts), points, ..*self }
     }
 
     /// What several rules raised together: an event hits if any of them does; alerts add up.

@@ -36,6 +36,8 @@ pub struct Quality {
     pub value_bothered: Option<Amount>,
     /// Average precision of the scores.
     pub average_precision: Option<f64>,
+    /// Area under the ROC curve of the scores.
+    pub auc_roc: Option<f64>,
     /// Card precision@k of the scores.
     pub card_precision_at_k: Option<f64>,
     /// How soon episodes are found.
@@ -69,6 +71,7 @@ impl Quality {
             value_caught: value_of(case, &frauds).filter(|_| labelled),
             value_bothered: value_of(case, &genuine).filter(|_| labelled),
             average_precision: scores.average_precision(case),
+            auc_roc: scores.auc_roc(case),
             card_precision_at_k: scores.precision_at_k(case),
             detection: detection(case.events, &case.episodes, flags).filter(|_| labelled),
         }

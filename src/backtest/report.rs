@@ -5,8 +5,9 @@ use serde::Serialize;
 use super::days::{Day, daily};
 use super::overlap::{Marginal, Overlap, marginals, overlap};
 use super::scores::CurvePoint;
-use super::{Case, Flags, Quality, Scope, Scores, Variant};
-use crate::rules::Rule;
+use super::{Case, Flags, Member, Quality, Scope, Scores, ThresholdReport, Variant, Wanted};
+use crate::rules::{Points, Rule};
+use crate::score::Stability;
 
 /// A rule and what it raised.
 #[derive(Debug, Clone)]
@@ -15,6 +16,13 @@ pub struct Ruled {
     pub rule: Rule,
     /// What it raised on all events.
     pub flags: Flags,
+}
+
+impl Ruled {
+    /// The rule with what it raised within a scope.
+    pub fn member<'a>(&'a self, flags: &'a Flags) -> Member<'a> {
+        Member { id: &self.rule.header.id, points: &self.rule.header.score, flags }
+    }
 }
 
 /// Rules whose figures are wanted together.
@@ -52,14 +60,33 @@ pub struct Report {
     pub rules: Vec<RuleReport>,
     /// All rules together, then the sets that were asked for.
     pub sets: Vec<SetReport>,
+    /// Thresholds of the combined points that reach what was asked for.
+    pub thresholds: Vec<ThresholdReport>,
     /// Events that two rules share.
     pub overlap: Overlap,
+    /// How far the inputs and scores of models have moved from their training periods.
+    pub models: Vec<ModelReport>,
     /// One entry a swept constant.
     pub sweeps: Vec<SweepReport>,
     /// What another folder would have done.
     pub against: Option<Comparison>,
     /// What the other order of answers would have changed.
     pub other_order: Option<OrderChange>,
+}
+
+/// One model.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModelReport {
+    /// Its name.
+    pub model: String,
+    /// Its version.
+    pub version: String,
+    /// Rows of the scored period that it was asked about.
+    pub rows: u64,
+    /// Values that were missing, by input.
+    pub missing: Vec<(String, u64)>,
+    /// Population stability index of each input and score; none without a baseline, or with few rows.
+    pub moved: Option<Vec<Stability>>,
 }
 
 /// One rule.
@@ -73,8 +100,8 @@ pub struct RuleReport {
     pub version: String,
     /// Draft, shadow, live or off.
     pub status: crate::rules::Status,
-    /// Points of a hit.
-    pub points: u32,
+    /// Points of a hit: a number, or text where a column says them.
+    pub points: Points,
     /// Its figures.
     #[serde(flatten)]
     pub quality: Quality,
@@ -172,13 +199,20 @@ pub struct OrderChange {
 
 impl Report {
     /// Puts the figures of rules, sets and sweeps together.
-    pub fn new(case: &Case<'_>, ruled: &[Ruled], sets: &[NamedSet], swept: &[SweptRule]) -> Self {
+    pub fn new(
+        case: &Case<'_>,
+        ruled: &[Ruled],
+        (sets, wanted): (&[NamedSet], &[Wanted]),
+        swept: &[SweptRule],
+    ) -> Self {
         let scoped: Vec<Flags> = ruled.iter().map(|ruled| ruled.flags.within(&case.scored)).collect();
         let all: Vec<&Flags> = scoped.iter().collect();
         let ids: Vec<String> = ruled.iter().map(|ruled| ruled.rule.header.id.clone()).collect();
         let rules = ruled.iter().zip(&scoped).zip(marginals(case, &all));
         let everything = NamedSet { name: "all".to_owned(), rules: ids.clone() };
         let set = |named: &NamedSet| set_report(case, named, ruled, &scoped);
+        let sets: Vec<SetReport> = std::iter::once(&everything).chain(sets).map(set).collect();
+        let days = case.scope.days;
         Self {
             schema: "tollgate.backtest/1",
             scope: case.scope.clone(),
@@ -187,8 +221,10 @@ impl Report {
             rules: rules
                 .map(|((ruled, flags), marginal)| rule_report(case, ruled, flags, marginal))
                 .collect(),
-            sets: std::iter::once(&everything).chain(sets).map(set).collect(),
+            thresholds: wanted.iter().map(|wanted| wanted.report(&sets[0].curve, days)).collect(),
+            sets,
             overlap: overlap(case, ids, &all),
+            models: Vec::new(),
             sweeps: swept.iter().map(|swept| sweep_report(case, swept)).collect(),
             against: None,
             other_order: None,
@@ -203,7 +239,7 @@ fn rule_report(case: &Case<'_>, ruled: &Ruled, flags: &Flags, marginal: Marginal
         title: header.title.clone(),
         version: ruled.rule.version.clone(),
         status: header.status,
-        points: header.score,
+        points: header.score.clone(),
         quality: Quality::of(case, flags, &Scores::of_hits(flags)),
         marginal,
         hits_on_other_streams: ruled.flags.elsewhere,
@@ -211,12 +247,8 @@ fn rule_report(case: &Case<'_>, ruled: &Ruled, flags: &Flags, marginal: Marginal
 }
 
 fn set_report(case: &Case<'_>, named: &NamedSet, ruled: &[Ruled], scoped: &[Flags]) -> SetReport {
-    let members: Vec<(u32, &Flags)> = ruled
-        .iter()
-        .zip(scoped)
-        .filter(|(ruled, _)| named.rules.contains(&ruled.rule.header.id))
-        .map(|(ruled, flags)| (ruled.rule.header.score, flags))
-        .collect();
+    let members: Vec<Member<'_>> =
+        members(ruled, scoped).filter(|member| named.rules.iter().any(|id| id == member.id)).collect();
     let (flags, scores, scored_by) = together(case, &members);
     SetReport {
         name: named.name.clone(),
@@ -228,16 +260,21 @@ fn set_report(case: &Case<'_>, named: &NamedSet, ruled: &[Ruled], scoped: &[Flag
     }
 }
 
+/// Rules with what they raised within a scope.
+fn members<'a>(ruled: &'a [Ruled], scoped: &'a [Flags]) -> impl Iterator<Item = Member<'a>> {
+    ruled.iter().zip(scoped).map(|(ruled, flags)| ruled.member(flags))
+}
+
 /// Flags and scores of several rules; where no rule has points, each hit counts one.
-fn together(case: &Case<'_>, members: &[(u32, &Flags)]) -> (Flags, Scores, &'static str) {
-    let flags = Flags::united(members.iter().map(|(_, flags)| *flags));
-    let pointless = members.iter().all(|(points, _)| *points == 0);
-    let (combine, cap) = (case.settings.combine, case.settings.cap);
-    if pointless {
-        let ones: Vec<(u32, &Flags)> = members.iter().map(|(_, flags)| (1, *flags)).collect();
-        return (flags, Scores::combined(&ones, combine, cap), "one a hit");
+fn together(case: &Case<'_>, members: &[Member<'_>]) -> (Flags, Scores, &'static str) {
+    let flags = Flags::united(members.iter().map(|member| member.flags));
+    let combination = &case.settings.combination;
+    if members.iter().all(|member| member.points.fixed() == Some(0)) {
+        let one = Points::Fixed(1);
+        let ones: Vec<Member<'_>> = members.iter().map(|member| Member { points: &one, ..*member }).collect();
+        return (flags, Scores::combined(&ones, combination), "one a hit");
     }
-    (flags, Scores::combined(members, combine, cap), "points of the rules")
+    (flags, Scores::combined(members, combination), "points of the rules")
 }
 
 fn sweep_report(case: &Case<'_>, swept: &SweptRule) -> SweepReport {
@@ -260,8 +297,7 @@ impl Comparison {
     /// Compares with another folder's rules on the same events.
     pub fn new(case: &Case<'_>, folder: String, here: &[Ruled], there: &[Ruled]) -> Self {
         let scoped: Vec<Flags> = there.iter().map(|ruled| ruled.flags.within(&case.scored)).collect();
-        let members: Vec<(u32, &Flags)> =
-            there.iter().zip(&scoped).map(|(ruled, flags)| (ruled.rule.header.score, flags)).collect();
+        let members: Vec<Member<'_>> = members(there, &scoped).collect();
         let (flags, scores, _) = together(case, &members);
         Self { folder, quality: Quality::of(case, &flags, &scores), changes: compare(case, here, there) }
     }

@@ -7,15 +7,28 @@ use serde::Serialize;
 
 use super::Flags;
 use super::case::Case;
+use crate::decision::Combination;
+use crate::rules::Points;
 
-/// How points of several rules on one event combine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Combine {
-    /// All of them, up to the cap.
-    Sum,
-    /// The highest.
-    Max,
+/// A rule among those whose points are combined.
+#[derive(Debug, Clone, Copy)]
+pub struct Member<'a> {
+    /// The rule's id.
+    pub id: &'a str,
+    /// What each of its hits has.
+    pub points: &'a Points,
+    /// What it raised.
+    pub flags: &'a Flags,
+}
+
+impl Member<'_> {
+    /// Points of each event that it hits.
+    pub(super) fn events(&self) -> impl Iterator<Item = (u32, u32)> {
+        let fixed = self.points.fixed();
+        let hits: &[u32] = if fixed.is_some() { &self.flags.hits } else { &[] };
+        let said: &[(u32, u32)] = if fixed.is_some() { &[] } else { &self.flags.points };
+        hits.iter().map(move |event| (*event, fixed.unwrap_or_default())).chain(said.iter().copied())
+    }
 }
 
 /// Points of the events that have any; ascending, each event once.
@@ -45,27 +58,20 @@ impl Scores {
         Self { points: flags.hits.iter().map(|event| (*event, 1)).collect() }
     }
 
-    /// Points of several rules' hits, combined. A rule of 0 points moves nothing.
-    pub fn combined(rules: &[(u32, &Flags)], combine: Combine, cap: u32) -> Self {
-        let mut all: Vec<(u32, u32)> = rules
-            .iter()
-            .flat_map(|(points, flags)| flags.hits.iter().map(|event| (*event, *points)))
-            .collect();
+    /// Points of several rules' hits, combined. An event whose score is no more than that of one without hits has none.
+    pub fn combined(members: &[Member<'_>], combination: &Combination) -> Self {
+        let events = |(member, own): (usize, &Member<'_>)| {
+            own.events().map(move |(event, points)| (event, member, points)).collect::<Vec<_>>()
+        };
+        let mut all: Vec<(u32, usize, u32)> = members.iter().enumerate().flat_map(events).collect();
         all.sort_unstable();
-        let mut points: Vec<(u32, u32)> = Vec::new();
-        for (event, own) in all.into_iter().filter(|(_, own)| *own > 0) {
-            match points.last_mut().filter(|(last, _)| *last == event) {
-                Some((_, sum)) => {
-                    *sum = match combine {
-                        Combine::Sum => sum.saturating_add(own),
-                        Combine::Max => own.max(*sum),
-                    }
-                    .min(cap);
-                }
-                None => points.push((event, own.min(cap))),
-            }
-        }
-        Self { points }
+        let unhit = combination.score(std::iter::empty());
+        let score = |hits: &[(u32, usize, u32)]| {
+            let score = combination
+                .score(hits.iter().map(|(_, member, points)| (members[*member].id, i64::from(*points))));
+            (score > unhit).then(|| (hits[0].0, u32::try_from(score).unwrap_or(u32::MAX)))
+        };
+        Self { points: all.chunk_by(|a, b| a.0 == b.0).filter_map(score).collect() }
     }
 
     /// Points equal to the label: what no score can beat.
@@ -112,6 +118,19 @@ impl Scores {
             before = recall;
         }
         case.labelled().then_some(sum)
+    }
+
+    /// Area under the ROC curve: the chance that a fraud has more points than a genuine event, a tie counted half.
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+    pub fn auc_roc(&self, case: &Case<'_>) -> Option<f64> {
+        let (mut before, mut area) = ((0, 0), 0.0);
+        for point in self.curve(case) {
+            let (frauds, genuine) = (point.frauds, point.flagged - point.frauds);
+            area += (genuine - before.1) as f64 * (before.0 + frauds) as f64 / 2.0;
+            before = (frauds, genuine);
+        }
+        let pairs = before.0 as f64 * before.1 as f64;
+        (pairs > 0.0).then_some(area / pairs)
     }
 
     /// Card precision@k: each day an entity's score is the highest of its events, and the k highest are

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Decimal128Array, StringArray};
 
-use super::scores::Combine;
 use super::*;
+use crate::decision::Combination;
 use crate::decode::{DecodedBatch, Rows, StreamRows};
 use crate::diagnostic::SourceText;
 use crate::event::{EventTime, Span};
+use crate::rules::Points;
 use crate::sql::{Catalog, CatalogSources, Query, compile};
 
 const HOUR: i64 = 3_600_000_000;
@@ -40,8 +41,7 @@ fn settings() -> Settings {
         known_from: None,
         k: 2,
         episode_gap: Span::seconds(3600),
-        combine: Combine::Sum,
-        cap: 100,
+        combination: Combination::SumCap { cap: 100 },
     }
 }
 
@@ -51,6 +51,15 @@ fn flags(hits: &[u32], alerts: &[u32]) -> Flags {
 
 fn hits(hits: &[u32]) -> Flags {
     flags(hits, hits)
+}
+
+/// Points of rules that are named by their number.
+fn combined(parts: &[(u32, Flags)], combination: &Combination) -> Scores {
+    let ids: Vec<String> = (0..parts.len()).map(|number| format!("r{number}")).collect();
+    let points: Vec<Points> = parts.iter().map(|(points, _)| Points::Fixed(*points)).collect();
+    let member =
+        |number: usize| Member { id: &ids[number], points: &points[number], flags: &parts[number].1 };
+    Scores::combined(&(0..parts.len()).map(member).collect::<Vec<_>>(), combination)
 }
 
 fn close(ours: Option<f64>, wanted: f64) {
@@ -111,9 +120,9 @@ fn average_precision_is_the_recall_gained_times_the_precision() {
     let settings = settings();
     let case = Case::new(&events, &settings);
     let parts = [(10, hits(&[0])), (40, hits(&[1])), (35, hits(&[2])), (80, hits(&[3]))];
-    let rules: Vec<(u32, &Flags)> = parts.iter().map(|(points, flags)| (*points, flags)).collect();
-    let scores = Scores::combined(&rules, Combine::Sum, 100);
+    let scores = combined(&parts, &Combination::SumCap { cap: 100 });
     close(scores.average_precision(&case), 0.5 + 0.5 * 2.0 / 3.0);
+    close(scores.auc_roc(&case), 0.75);
     let curve: Vec<(u32, u64, u64)> =
         scores.curve(&case).iter().map(|point| (point.threshold, point.flagged, point.frauds)).collect();
     assert_eq!(curve, [(80, 1, 1), (40, 2, 1), (35, 3, 2), (10, 4, 2)]);
@@ -126,22 +135,24 @@ fn events_without_points_are_the_last_threshold() {
     let case = Case::new(&events, &settings);
     // One fraud and one genuine event flagged: 1/2 × 1/2, and the rest 1/2 × 2/4.
     close(Scores::of_hits(&hits(&[0, 1])).average_precision(&case), 0.5);
+    // Of four pairs one is right, one is wrong and two are ties.
+    close(Scores::of_hits(&hits(&[0, 1])).auc_roc(&case), 0.5);
 }
 
 #[test]
 fn points_add_up_to_the_cap_or_the_highest_counts() {
-    let (first, second) = (hits(&[0, 1]), hits(&[1, 2]));
-    let rules = [(60, &first), (50, &second)];
+    let parts = [(60, hits(&[0, 1])), (50, hits(&[1, 2]))];
     let events = events(&[(0, "a", 0, true), (1, "b", 0, true), (2, "c", 0, true)]);
     let settings = settings();
     let case = Case::new(&events, &settings);
-    let thresholds = |combine, cap| -> Vec<u32> {
-        Scores::combined(&rules, combine, cap).curve(&case).iter().map(|point| point.threshold).collect()
+    let thresholds = |combination: Combination| -> Vec<u32> {
+        combined(&parts, &combination).curve(&case).iter().map(|point| point.threshold).collect()
     };
-    assert_eq!(thresholds(Combine::Sum, 100), [100, 60, 50]);
-    assert_eq!(thresholds(Combine::Sum, 1000), [110, 60, 50]);
-    assert_eq!(thresholds(Combine::Max, 1000), [60, 50]);
-    assert_eq!(thresholds(Combine::Sum, 40), [40]);
+    assert_eq!(thresholds(Combination::SumCap { cap: 100 }), [100, 60, 50]);
+    assert_eq!(thresholds(Combination::SumCap { cap: 1000 }), [110, 60, 50]);
+    assert_eq!(thresholds(Combination::Max), [60, 50]);
+    assert_eq!(thresholds(Combination::SumCap { cap: 40 }), [40]);
+    assert_eq!(thresholds(Combination::NoisyOr { cap: 100 }), [80, 60, 50]);
 }
 
 #[test]
@@ -157,8 +168,7 @@ fn card_precision_looks_at_k_entities_a_day_and_forgets_those_found() {
     let settings = settings();
     let case = Case::new(&events, &settings);
     let parts = [(3, hits(&[0, 2])), (5, hits(&[1])), (9, hits(&[3])), (1, hits(&[4]))];
-    let rules: Vec<(u32, &Flags)> = parts.iter().map(|(points, flags)| (*points, flags)).collect();
-    let scores = Scores::combined(&rules, Combine::Sum, 100);
+    let scores = combined(&parts, &Combination::SumCap { cap: 100 });
     close(scores.precision_at_k(&case), (0.5 + 0.5 + 0.0) / 3.0);
     // A perfect score finds a and c on the first day, and nobody new afterwards.
     close(Scores::perfect(&case).precision_at_k(&case), 1.0 / 3.0);
@@ -384,4 +394,64 @@ fn labels_may_be_read_through_windows_that_end_before_they_are_known_and_not_soo
                   PRECEDING AND INTERVAL '4 days' PRECEDING) > 0";
     assert_eq!(youngest(nested, week), None);
     assert_eq!(youngest(nested, Span::seconds(8 * 86_400)), Some("7d".to_owned()));
+}
+
+/// Events as (points of r0, points of r1, how many, frauds among them), and the rules' flags.
+fn patterns(of: &[(u32, u32, usize, usize)]) -> (Events, [Flags; 2]) {
+    let mut rows = Vec::new();
+    let mut flags = [Flags::default(), Flags::default()];
+    for (first, second, count, frauds) in of {
+        for number in 0..*count {
+            let event = u32::try_from(rows.len()).unwrap();
+            flags[0].hits.extend((*first > 0).then_some(event));
+            flags[1].hits.extend((*second > 0).then_some(event));
+            flags[1].points.extend((*second > 0).then_some((event, *second)));
+            rows.push((0, "a", 0, number < *frauds));
+        }
+    }
+    (events(&rows), flags)
+}
+
+#[test]
+fn fitted_weights_are_those_of_scikit_learn() {
+    // LogisticRegression(C=1, solver="newton-cholesky", tol=1e-14) of scikit-learn 1.9 over [r0 / 60, r1 / 100].
+    let (events, flags) = patterns(&[
+        (0, 0, 900, 4),
+        (60, 0, 40, 10),
+        (0, 25, 30, 3),
+        (0, 100, 20, 12),
+        (60, 50, 8, 6),
+        (60, 100, 5, 5),
+    ]);
+    let settings = settings();
+    let case = Case::new(&events, &settings);
+    let points = [Points::Fixed(60), Points::Selected { column: "risk".to_owned(), times: 100.0 }];
+    let members = ["r0", "r1"].map(|id| usize::from(id == "r1"));
+    let members = members.map(|number| Member {
+        id: ["r0", "r1"][number],
+        points: &points[number],
+        flags: &flags[number],
+    });
+    let found = fit(&case, &members).unwrap();
+    assert_eq!((found.events, found.frauds), (1003, 40));
+    let near = |ours: f64, wanted: f64| assert!((ours - wanted).abs() < 5e-9, "{ours} is not {wanted}");
+    near(found.bias, -4.316_874_12);
+    near(found.weights["r0"] * 60.0, 2.938_809_72);
+    near(found.weights["r1"] * 100.0, 4.118_081_88);
+}
+
+#[test]
+fn weights_of_nothing_and_of_one_kind_of_events_are_refused() {
+    let settings = settings();
+    let refused = |of: &[(u32, u32, usize, usize)]| {
+        let (events, flags) = patterns(of);
+        let points = Points::Fixed(60);
+        fit(&Case::new(&events, &settings), &[Member { id: "r0", points: &points, flags: &flags[0] }])
+            .unwrap_err()
+    };
+    assert_eq!(refused(&[(60, 0, 5, 5)]), FitError::OneKind { events: 5, frauds: 5 });
+    assert_eq!(refused(&[(60, 0, 5, 0)]), FitError::OneKind { events: 5, frauds: 0 });
+    assert_eq!(refused(&[(0, 0, 5, 2)]), FitError::NoPoints);
+    let unlabelled = Events { fraud: Vec::new(), ..patterns(&[(0, 0, 5, 2)]).0 };
+    assert_eq!(fit(&Case::new(&unlabelled, &settings), &[]), Err(FitError::NoLabels));
 }

@@ -1,8 +1,10 @@
 //! `backtest`: what rules would have caught, missed and cost on labelled events of the past.
 
 mod collect;
+mod fitted;
 mod html;
 mod labels;
+mod model_spread;
 mod prepare;
 mod rows;
 mod svg;
@@ -10,15 +12,18 @@ mod table;
 mod words;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::failure::{Exit, Failure};
 use super::terminal::{Format, grouped};
 use crate::backtest::{
-    BUCKETS, Case, Combine, Comparison, NamedSet, OrderChange, Report, Settings, Sweep, compare,
+    BUCKETS, Case, Comparison, Goal, NamedSet, OrderChange, Report, Settings, Sweep, Wanted, compare,
 };
+use crate::decision::{Combination, Outcome};
 use crate::event::{Clock, EventTime, Span, SystemClock};
+use crate::pipeline::Counts;
 use crate::rules::Emit;
 
 use collect::{Collected, collect};
@@ -33,6 +38,8 @@ use prepare::{Prepared, event_columns, other_order, refuse_look_ahead};
   tollgate backtest --rules new-rules --against rules --input payments.parquet --label-column is_fraud
   tollgate backtest --rules rules --input payments.parquet --label-column is_fraud \\
       --sweep card-velocity:n_10m=3..12/1
+  tollgate backtest --rules rules --input payments.parquet --label-column is_fraud \\
+      --until 2026-10-01 --fit weights.toml --review-at events=100/d --block-at precision=0.95
 
 A hit is an event that a rule flags; an alert is a hit that @dedup lets through. Precision, recall, F1 and
 value are of hits, alerts a day are of alerts. Windows are filled from the first event of the input, whatever
@@ -86,9 +93,24 @@ pub(super) struct Arguments {
     /// How the points of several rules on one event combine.
     #[arg(long, value_enum, default_value = "sum")]
     combine: CombineArgument,
-    /// Most points an event can have.
-    #[arg(long, default_value_t = 1000)]
+    /// Most points an event can have, but for max and a file of weights.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     cap: u32,
+    /// File of weights that --fit wrote; they combine the points.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["combine", "fit"])]
+    weights: Option<PathBuf>,
+    /// Fit weights of the live rules to the labels of the scored period, and write them to a file that `run` reads.
+    #[arg(long, value_name = "FILE", conflicts_with = "combine")]
+    fit: Option<PathBuf>,
+    /// Write how the inputs and scores of each model are spread over the scored period: models/NAME.baseline.
+    #[arg(long)]
+    baseline: bool,
+    /// Find the threshold from which a person looks at an event: precision=0.5, or events=100/d.
+    #[arg(long, value_name = "GOAL")]
+    review_at: Option<Goal>,
+    /// Find the threshold from which an event is stopped: precision=0.95, or events=10/d.
+    #[arg(long, value_name = "GOAL")]
+    block_at: Option<Goal>,
     /// Run these rules only, whatever their status: ids, separated by commas.
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     only: Vec<String>,
@@ -143,11 +165,14 @@ enum EmitArgument {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
 enum CombineArgument {
     /// All of them, up to the cap.
     Sum,
     /// The highest.
     Max,
+    /// As chances of the cap that know nothing of each other.
+    NoisyOr,
 }
 
 impl Arguments {
@@ -158,20 +183,31 @@ impl Arguments {
         }
     }
 
-    fn settings(&self) -> Settings {
-        Settings {
+    fn settings(&self) -> Result<Settings, Failure> {
+        let cap = i64::from(self.cap);
+        let combination = match (&self.weights, self.combine) {
+            (Some(file), _) => {
+                let weights = super::decision_settings::weights(file).map_err(Failure::usage)?;
+                Combination::Logistic { weights: Arc::new(weights) }
+            }
+            (None, CombineArgument::Sum) => Combination::SumCap { cap },
+            (None, CombineArgument::Max) => Combination::Max,
+            (None, CombineArgument::NoisyOr) => Combination::NoisyOr { cap },
+        };
+        Ok(Settings {
             from: self.from,
             until: self.until,
             skip_known: self.skip_known,
             known_from: self.known_from,
             k: self.k,
             episode_gap: self.episode_gap,
-            combine: match self.combine {
-                CombineArgument::Sum => Combine::Sum,
-                CombineArgument::Max => Combine::Max,
-            },
-            cap: self.cap,
-        }
+            combination,
+        })
+    }
+
+    fn wanted(&self) -> Vec<Wanted> {
+        let goals = [(Outcome::Review, self.review_at), (Outcome::Block, self.block_at)];
+        goals.into_iter().filter_map(|(outcome, goal)| Some(Wanted { outcome, goal: goal? })).collect()
     }
 
     fn threads(&self) -> usize {
@@ -219,15 +255,29 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Some(file) => Some(labels::read(file, arguments.label_delay)?),
         None => None,
     };
+    let mut settings = arguments.settings()?;
     let started = clock.elapsed();
+    if arguments.baseline {
+        prepared.set.catalog.known_models().for_each(|model| model.collect());
+    }
     let here = collect(&prepared, &columns, known.clone(), arguments)?;
     let there = match &against {
         Some((folder, prepared)) => Some((folder, collect(prepared, &columns, known, arguments)?)),
         None => None,
     };
-    let settings = arguments.settings();
+    if arguments.fit.is_some() {
+        settings.combination = fitted::fit(&Case::new(&here.events, &settings), &here, &prepared, arguments)?;
+    }
     let case = Case::new(&here.events, &settings);
-    let mut report = Report::new(&case, &here.ruled, &arguments.set, &here.swept);
+    let wanted = arguments.wanted();
+    if arguments.baseline {
+        model_spread::write(&prepared.set, &arguments.rules)?;
+    }
+    let mut report = Report::new(&case, &here.ruled, (&arguments.set, &wanted), &here.swept);
+    if let (Some(file), Combination::Logistic { weights }) = (&arguments.fit, &settings.combination) {
+        fitted::write(file, weights, &report)?;
+    }
+    report.models = model_spread::moved(&prepared.set);
     report.other_order = order_change(&case, &here, arguments);
     report.against = there.as_ref().map(|(folder, there)| {
         Comparison::new(&case, folder.display().to_string(), &here.ruled, &there.ruled)
@@ -248,19 +298,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Format::Json => println!("{:#}", document(&report, &prepared, &here, &speed)?),
         Format::Table => {
             print!("{}", table::tables(&report));
-            let counts = &here.counts;
-            eprintln!(
-                "{} rows: {} answered, {} dead letters, {} repeats, {} late, {} rule errors; {speed}",
-                grouped(counts.rows_in),
-                grouped(counts.answered),
-                grouped(counts.dead_letters),
-                grouped(counts.repeats),
-                grouped(counts.late),
-                grouped(counts.rule_errors),
-            );
+            eprintln!("{}; {speed}", told(&here.counts));
         }
     }
     Ok(Exit::Fine)
+}
+
+/// Where the rows went.
+fn told(counts: &Counts) -> String {
+    format!(
+        "{} rows: {} answered, {} dead letters, {} repeats, {} late, {} rule errors",
+        grouped(counts.rows_in),
+        grouped(counts.answered),
+        grouped(counts.dead_letters),
+        grouped(counts.repeats),
+        grouped(counts.late),
+        grouped(counts.rule_errors),
+    )
 }
 
 /// What the other order would have changed; none where it was not run.

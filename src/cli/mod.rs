@@ -7,6 +7,7 @@ mod backtest;
 mod bench;
 mod check;
 mod dead_letters;
+mod decision_settings;
 mod demo;
 mod explain;
 mod failure;
@@ -16,6 +17,7 @@ mod history;
 mod in_force;
 mod job;
 mod label_columns;
+mod models;
 mod plan;
 mod replay;
 mod rules;
@@ -51,6 +53,7 @@ enum Verb {
     Run(run::Arguments),
     Check(check::Arguments),
     Rules(rules::Arguments),
+    Models(models::Arguments),
     Explain(explain::Arguments),
     Why(Box<why::Arguments>),
     Test(test::Arguments),
@@ -85,6 +88,7 @@ pub fn main() -> Exit {
     let done = match cli.verb {
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Rules(arguments) => rules::run(&arguments),
+        Verb::Models(arguments) => models::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Why(arguments) => why::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),

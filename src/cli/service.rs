@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::decision_settings::{decision_settings, weight_faults};
 use super::failure::{Exit, Failure};
 use super::in_force::InForce;
 use super::label_columns::{label_columns, label_faults};
 use crate::alert::AlertSettings;
-use crate::decision::{Combination, Decide, DecisionSettings, Thresholds};
 use crate::decode::{DecodeLimits, FieldBinding, StreamBinding, TimeUnitText, Unused};
 use crate::diagnostic::{Diagnostic, choices, suggest};
 use crate::event::{Clock, SystemClock};
@@ -63,6 +63,7 @@ pub(super) fn unbound(loaded: &Loaded, set: &RuleSet) -> Vec<Diagnostic> {
         findings.push(finding.with_help(format!("add [streams.{}] with topics = [\"…\"]", stream.name)));
     }
     findings.extend(label_faults(loaded, set));
+    findings.extend(weight_faults(loaded, set));
     findings
 }
 
@@ -126,7 +127,7 @@ pub(super) fn start<'a>(
     let cluster = cluster(settings, &kafka)?;
     let name = &settings.job.name;
     let member = identity.instance.as_ref().map(|instance| format!("{name}-{instance}"));
-    let policy = policy(settings, &set, identity, member.clone().unwrap_or_else(|| name.clone()));
+    let policy = policy(settings, &set, identity, member.clone().unwrap_or_else(|| name.clone()))?;
     let alerts = in_force.alerts(|| AlertSettings {
         cluster: cluster.clone(),
         generations: policy.recovery.generations.clone(),
@@ -198,7 +199,12 @@ pub(super) fn next_parts(settings: &Settings, set: Arc<RuleSet>, alerts: AlertSe
 }
 
 /// What a job does by itself.
-pub(super) fn policy(settings: &Settings, set: &RuleSet, identity: &Identity, instance: String) -> JobPolicy {
+pub(super) fn policy(
+    settings: &Settings,
+    set: &RuleSet,
+    identity: &Identity,
+    instance: String,
+) -> Result<JobPolicy, Failure> {
     let streams = || set.catalog.contract.streams.iter().map(|stream| stream_of(settings, &stream.name));
     let warm_up = |stream: StreamSettings| match stream.warm_up {
         settings::WarmUp::LongestWindow => WarmUp::LongestWindow,
@@ -219,7 +225,7 @@ pub(super) fn policy(settings: &Settings, set: &RuleSet, identity: &Identity, in
             settings::Destination::Parquet(_) => {}
         }
     }
-    JobPolicy {
+    Ok(JobPolicy {
         commit_interval: settings.job.commit_interval,
         idle_after: streams().map(|stream| stream.idle_after).collect(),
         masking: if settings.output.mask_dead_letters { Masking::Mask } else { Masking::Keep },
@@ -231,24 +237,9 @@ pub(super) fn policy(settings: &Settings, set: &RuleSet, identity: &Identity, in
             time: Some(settings.limits.rule_time.to_std()).filter(|time| !time.is_zero()),
             memory: settings.limits.rule_memory.map(ByteSize::bytes),
         },
-        decisions: settings.output.decisions.as_ref().map(|_| decisions(settings)),
+        decisions: settings.output.decisions.as_ref().map(|_| decision_settings(settings)).transpose()?,
         recovery,
-    }
-}
-
-fn decisions(settings: &Settings) -> DecisionSettings {
-    let own = &settings.decisions;
-    DecisionSettings {
-        decide: match settings.output.decide {
-            settings::Decide::All => Decide::All,
-            settings::Decide::Touched => Decide::Touched,
-        },
-        combination: match own.method {
-            settings::Method::SumCap => Combination::SumCap { cap: own.cap },
-            settings::Method::Max => Combination::Max,
-        },
-        thresholds: Thresholds { review: own.review, challenge: own.challenge, block: own.block },
-    }
+    })
 }
 
 /// Sets `stop` on the first SIGINT or SIGTERM and ends the process on the second.

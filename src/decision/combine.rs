@@ -1,11 +1,14 @@
 //! Points to a score, and a score to what is done.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
+use super::weights::Weights;
 use crate::rules::Action;
 
 /// How the points of all hits become one score.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Combination {
     /// Their sum, and no more than a cap.
     SumCap {
@@ -14,6 +17,17 @@ pub enum Combination {
     },
     /// The largest of them.
     Max,
+    /// As if each said with which chance, points of the cap, the event is a fraud, and none knew of the others:
+    /// cap · (1 − Π (1 − points / cap)).
+    NoisyOr {
+        /// The most that a score can be.
+        cap: i64,
+    },
+    /// The chance of a fraud by weights that were fitted: cap / (1 + exp(−(bias + Σ weight · points))).
+    Logistic {
+        /// What each rule's points weigh, and the cap.
+        weights: Arc<Weights>,
+    },
 }
 
 impl Default for Combination {
@@ -23,21 +37,38 @@ impl Default for Combination {
 }
 
 impl Combination {
-    /// The score; 0 without hits.
-    pub fn score(self, points: impl Iterator<Item = i64>) -> i64 {
+    /// The score of the points of hits, each with the id of its rule; what falls between two numbers is rounded.
+    pub fn score<'a>(&self, hits: impl Iterator<Item = (&'a str, i64)>) -> i64 {
         match self {
-            Self::SumCap { cap } => points.fold(0_i64, i64::saturating_add).min(cap),
-            Self::Max => points.max().unwrap_or(0),
+            Self::SumCap { cap } => hits.fold(0_i64, |sum, (_, points)| sum.saturating_add(points)).min(*cap),
+            Self::Max => hits.map(|(_, points)| points).max().unwrap_or(0),
+            Self::NoisyOr { cap } => {
+                let innocent: f64 = hits.map(|(_, points)| 1.0 - share(points, *cap)).product();
+                of_cap(*cap, 1.0 - innocent)
+            }
+            Self::Logistic { weights } => of_cap(weights.cap, weights.chance(hits)),
         }
     }
 
     /// Its name in settings and decisions.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::SumCap { .. } => "sum_cap",
             Self::Max => "max",
+            Self::NoisyOr { .. } => "noisy_or",
+            Self::Logistic { .. } => "logistic",
         }
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "points stay far below 2^53")]
+fn share(points: i64, cap: i64) -> f64 {
+    (points as f64 / cap.max(1) as f64).clamp(0.0, 1.0)
+}
+
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "0 to a cap far below 2^53")]
+fn of_cap(cap: i64, chance: f64) -> i64 {
+    (cap as f64 * chance).round() as i64
 }
 
 /// What is to be done with an event; a later one is stricter.
@@ -113,12 +144,38 @@ impl Thresholds {
 mod tests {
     use super::*;
 
+    fn score(combination: &Combination, points: &[i64]) -> i64 {
+        combination.score(points.iter().map(|points| ("a", *points)))
+    }
+
     #[test]
     fn a_sum_stops_at_its_cap_and_no_hits_score_nothing() {
-        assert_eq!(Combination::SumCap { cap: 100 }.score([60, 70].into_iter()), 100);
-        assert_eq!(Combination::SumCap { cap: 100 }.score([].into_iter()), 0);
-        assert_eq!(Combination::Max.score([60, 70].into_iter()), 70);
-        assert_eq!(Combination::Max.score([].into_iter()), 0);
+        for combination in
+            [Combination::SumCap { cap: 100 }, Combination::Max, Combination::NoisyOr { cap: 100 }]
+        {
+            assert_eq!(score(&combination, &[]), 0);
+        }
+        assert_eq!(score(&Combination::SumCap { cap: 100 }, &[60, 70]), 100);
+        assert_eq!(score(&Combination::Max, &[60, 70]), 70);
+    }
+
+    #[test]
+    fn chances_that_know_nothing_of_each_other_add_up_to_less_than_their_sum() {
+        let combination = Combination::NoisyOr { cap: 100 };
+        assert_eq!(score(&combination, &[60, 70]), 88);
+        assert_eq!(score(&combination, &[60]), 60);
+        assert_eq!(score(&combination, &[200, 10]), 100);
+    }
+
+    #[test]
+    fn weights_of_points_and_a_bias_give_the_logistic_of_their_sum() {
+        let text = "schema = \"tollgate.weights/1\"\ncap = 1000\nbias = -2.0\n[weights]\na = 0.05\n";
+        let weights = Arc::new(Weights::parse(text).unwrap());
+        let combination = Combination::Logistic { weights };
+        // 1 / (1 + e^2), 1 / (1 + e^-1), and a rule without a weight moves nothing.
+        assert_eq!(score(&combination, &[]), 119);
+        assert_eq!(score(&combination, &[60]), 731);
+        assert_eq!(combination.score([("a", 60), ("new", 90)].into_iter()), 731);
     }
 
     #[test]

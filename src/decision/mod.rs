@@ -6,8 +6,10 @@
 //! of both orders run, those answered on arrival decide, and the others only alert; nobody waits for an answer twice.
 
 mod combine;
+mod weights;
 
 pub use combine::{Combination, Outcome, Thresholds};
+pub use weights::Weights;
 
 use std::sync::Arc;
 
@@ -147,8 +149,8 @@ fn hits_of<'a>(made: &'a AlertBatch, maker: &'a AlertMaker) -> Vec<(u32, HitMess
     let hit = |(rule, row): (usize, u32),
                alert_id: &'a str,
                reason: &'a str,
-               stale: bool,
-               suppressed: bool,
+               (stale, suppressed): (bool, bool),
+               points: u32,
                models: &'a [ModelScore]| {
         let rule = &rules[rule];
         let message = HitMessage {
@@ -156,7 +158,7 @@ fn hits_of<'a>(made: &'a AlertBatch, maker: &'a AlertMaker) -> Vec<(u32, HitMess
             rule_id: &rule.header.id,
             version: &rule.version,
             action: effective(rule.header.action, stale),
-            points: if stale { 0 } else { i64::from(rule.header.score) },
+            points: if stale { 0 } else { i64::from(points) },
             reason,
             suppressed,
             past_max_age: stale,
@@ -166,11 +168,13 @@ fn hits_of<'a>(made: &'a AlertBatch, maker: &'a AlertMaker) -> Vec<(u32, HitMess
     };
     let live = |rule: usize| maker.status(rule) == Status::Live;
     let alerts = made.alerts.iter().filter(|alert| alert.status == Status::Live);
-    let alerts =
-        alerts.map(|one| hit((one.rule, one.row), &one.alert_id, &one.reason, one.stale, false, &one.models));
+    let alerts = alerts.map(|one| {
+        hit((one.rule, one.row), &one.alert_id, &one.reason, (one.stale, false), one.points, &one.models)
+    });
     let held_back = made.held_back.iter().filter(|one| live(one.rule));
-    let held_back = held_back
-        .map(|one| hit((one.rule, one.row), &one.alert_id, &one.reason, one.stale, true, &one.models));
+    let held_back = held_back.map(|one| {
+        hit((one.rule, one.row), &one.alert_id, &one.reason, (one.stale, true), one.points, &one.models)
+    });
     let mut hits: Vec<_> = alerts.chain(held_back).collect();
     hits.sort_by(|(_, a), (_, b)| a.rule_id.cmp(b.rule_id));
     hits
@@ -216,7 +220,7 @@ fn decision(
 ) -> Decision {
     let (coordinates, stream) = source_of(batch, row);
     let ids = maker.settings();
-    let score = settings.combination.score(hits.iter().map(|hit| hit.points));
+    let score = settings.combination.score(hits.iter().map(|hit| (hit.rule_id, hit.points)));
     let (outcome, decided_by) = verdict(&settings.thresholds, score, &hits);
     let message = Message {
         schema: "tollgate.decision/1",

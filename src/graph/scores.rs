@@ -11,9 +11,9 @@ use arrow::compute::take;
 
 use super::evaluate::Compiled;
 use super::run::Data;
-use super::{EngineError, HitScores};
+use super::{Engine, EngineError, HitScores};
 use crate::score::Model;
-use crate::sql::{Definition, RowSetId, RowSource, RuleGraph, model_calls};
+use crate::sql::{RowSetId, RuleGraph, model_calls, query_expressions};
 
 /// A query's selected columns, and the models that it asks.
 #[derive(Debug)]
@@ -32,6 +32,19 @@ impl CompiledQuery {
     }
 }
 
+impl Engine {
+    /// Every model that a query asks, each once.
+    pub fn models(&self) -> Vec<Arc<Model>> {
+        let mut models: Vec<Arc<Model>> = Vec::new();
+        for score in self.queries.iter().flat_map(|query| &query.scores) {
+            if models.iter().all(|known| !Arc::ptr_eq(known, &score.model)) {
+                models.push(Arc::clone(&score.model));
+            }
+        }
+        models
+    }
+}
+
 /// A call of a model that a query makes.
 #[derive(Debug)]
 pub(super) struct CompiledScore {
@@ -44,28 +57,9 @@ pub(super) struct CompiledScore {
 
 /// Every model call of a query, each once.
 fn scores_of(graph: &RuleGraph, query: usize) -> Result<Vec<CompiledScore>, EngineError> {
-    let plan = &graph.queries[query];
-    let mut expressions = Vec::new();
-    expressions.extend(plan.outputs.iter().map(|output| (plan.rows, &output.expression)));
-    let mut open = vec![plan.rows];
-    while let Some(rows) = open.pop() {
-        match &graph.row_sets[rows.0].source {
-            RowSource::Stream(_) => {}
-            RowSource::Filter { input, predicate } => {
-                expressions.push((*input, predicate));
-                open.push(*input);
-            }
-            RowSource::Union(inputs) => open.extend(inputs),
-        }
-    }
-    for (rows, column) in graph.reached(query) {
-        if let Definition::Computed(expression) = &graph.row_sets[rows.0].columns[column.0].definition {
-            expressions.push((rows, expression));
-        }
-    }
     let mut known = Vec::new();
     let mut scores = Vec::new();
-    for (rows, expression) in expressions {
+    for (rows, expression) in query_expressions(graph, query) {
         for call in model_calls(expression) {
             let same = (rows, call.model.version.clone(), call.class, call.arguments.to_vec());
             if known.contains(&same) {

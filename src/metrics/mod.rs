@@ -24,8 +24,8 @@ use prometheus_client::registry::Registry;
 pub use health::{Health, HealthLimits, Liveness, Phase, Readiness};
 pub use names::{METRICS, MetricKind, MetricName};
 pub use updates::{
-    CommitResult, HistoryTotals, Lag, RecoveryTotals, RowTotals, RuleQuality, RuleWork, TransactionResult,
-    WindowUse,
+    CommitResult, HistoryTotals, Lag, ModelUse, RecoveryTotals, RowTotals, RuleQuality, RuleWork,
+    TransactionResult, WindowUse,
 };
 
 use crate::event::Clock;

@@ -43,6 +43,7 @@ const fn metric(
 }
 
 const RULE: &[&str] = &["rule", "status"];
+const MODEL: &[&str] = &["model", "input"];
 const PARTITION: &[&str] = &["topic", "partition"];
 const WINDOW: &[&str] = &["emit", "window", "keyed_by"];
 
@@ -76,6 +77,8 @@ metrics! {
     RULE_LABELLED = Gauge "tollgate_rule_labelled_events" &["rule", "status", "result"], "Labelled events by what this version of the rule made of them: true_positive, false_positive, missed";
     RULE_PRECISION = Gauge "tollgate_rule_precision_ratio" RULE, "Share of a rule's labelled hits that were fraud";
     RULE_RECALL = Gauge "tollgate_rule_recall_ratio" RULE, "Share of the labelled frauds that a rule hit";
+    MODEL_STABILITY = Gauge "tollgate_model_stability_index" MODEL, "Population stability index of an input or a score against the training period of its model: below 0.1 little has moved, above 0.25 much has";
+    MODEL_MISSING = Gauge "tollgate_model_missing_ratio" MODEL, "Share of the rows that a model was asked about in which an input was missing";
     RELOADS = Counter "tollgate_reloads_total" &["result"], "Changes of the rules folder: done, or refused";
     RULE_SET = Gauge "tollgate_rule_set_info" &["version"], "Always 1: the rule set in force";
 

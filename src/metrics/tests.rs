@@ -116,6 +116,12 @@ fn used() -> Metrics {
     metrics.decisions("allow", 2);
     metrics.reload("done");
     metrics.labels(3, 4);
+    metrics.model(&ModelUse {
+        model: "risk",
+        rows: 8,
+        missing: vec![("amount", 2)],
+        moved: vec![("score", 0.3)],
+    });
     metrics.rule_quality(&RuleQuality {
         rule: "big",
         status: "live",
@@ -205,6 +211,8 @@ fn no_label_is_named_after_something_that_events_bring() {
         "revision",
         "profile",
         "label",
+        "model",
+        "input",
     ];
     for metric in METRICS {
         for label in metric.labels {

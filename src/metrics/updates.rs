@@ -50,6 +50,19 @@ pub struct RuleWork<'a> {
     pub window_bytes: usize,
 }
 
+/// What a model was given, beside its training period.
+#[derive(Debug, Clone)]
+pub struct ModelUse<'a> {
+    /// The model's name.
+    pub model: &'a str,
+    /// Rows that it was asked about.
+    pub rows: u64,
+    /// Its inputs, and in how many of these rows each was missing.
+    pub missing: Vec<(&'a str, u64)>,
+    /// Inputs and scores with their population stability index.
+    pub moved: Vec<(&'a str, f64)>,
+}
+
 /// How a rule has done, by the labels that have come.
 #[derive(Debug, Clone, Copy)]
 pub struct RuleQuality<'a> {
@@ -241,6 +254,18 @@ impl Metrics {
             if let Some(share) = share {
                 family.of(&labels).set(share);
             }
+        }
+    }
+
+    /// What a model was given so far.
+    pub fn model(&self, done: &ModelUse<'_>) {
+        let series = self.series();
+        for (input, missing) in &done.missing {
+            let share = *missing as f64 / done.rows.max(1) as f64;
+            series.model_missing.of(&[done.model, input]).set(share);
+        }
+        for (input, index) in &done.moved {
+            series.model_stability.of(&[done.model, input]).set(*index);
         }
     }
 

@@ -16,6 +16,7 @@ mod incarnation;
 mod job;
 mod labelled;
 mod messages;
+mod model_watch;
 mod observe;
 mod parts;
 mod quarantine;

@@ -330,6 +330,7 @@ impl Incarnation<'_> {
         }
         let (frauds, genuine) = self.labels.counted();
         metrics.labels(frauds, genuine);
+        self.observe_models(metrics);
         let counts = self.parts.core.counts().into_owned();
         metrics.rows(&RowTotals {
             answered: counts.answered,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use datafusion_sql::sqlparser::ast::Statement;
 
 use crate::diagnostic::{Diagnostic, SourceText};
-use crate::score::Model;
+use crate::score::{Baseline, Model};
 use crate::sql::{CatalogSources, List, parse_statements};
 
 /// Folders below this depth are not looked into: a link that leads back would never end.
@@ -105,6 +105,20 @@ impl RuleFiles {
     }
 
     fn model(&mut self, path: &Path) {
+        if path.extension().is_some_and(|ending| ending == "baseline") {
+            let name = path.file_stem().map(|stem| stem.to_string_lossy().to_lowercase()).unwrap_or_default();
+            let read =
+                fs::read(path).map_err(|cause| cause.to_string()).and_then(|bytes| Baseline::parse(&bytes));
+            match read {
+                Ok(baseline) => self.catalog.baselines.push((name, baseline)),
+                Err(cause) => {
+                    let message = format!("the baseline can't be used: {cause}");
+                    self.diagnostics
+                        .push(Diagnostic::file_error(path.display(), message).with_code("baseline"));
+                }
+            }
+            return;
+        }
         match Model::open(path) {
             Ok(model) => self.catalog.models.push(model),
             Err(failure) => self

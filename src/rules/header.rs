@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::limit::{Budget, Dedup, budget, dedup};
+use super::points::Points;
 use super::reason::Reason;
 use crate::diagnostic::{Diagnostic, SourceText, choices, suggest};
 use crate::event::{EventTime, Span};
@@ -107,8 +108,8 @@ pub struct Header {
     pub status: Status,
     /// How bad a hit is.
     pub severity: RuleSeverity,
-    /// Points of a hit, 0 to 1000.
-    pub score: u32,
+    /// Points of a hit.
+    pub score: Points,
     /// Sentence with the hit's values in it.
     pub reason: Reason,
     /// Team that answers for it.
@@ -213,18 +214,22 @@ impl Header {
         self.entity.as_ref().or_else(of_dedup).map(String::as_str)
     }
 
-    fn place(&self, key: &str) -> Range<usize> {
+    pub(super) fn place(&self, key: &str) -> Range<usize> {
         self.places.get(key).cloned().unwrap_or(0..0)
     }
 
     /// Findings about columns that the header names and the query does not select.
     pub(super) fn check_columns(&self, source: &Arc<SourceText>, columns: &[String]) -> Vec<Diagnostic> {
         let reason = self.reason.columns().map(|column| ("reason", column));
+        let score = self.score.column().into_iter().map(|column| ("score", column));
         let entity = self.entity.iter().map(|column| ("entity", column.as_str()));
         let dedup =
             self.dedup.iter().flat_map(|dedup| &dedup.columns).map(|column| ("dedup", column.as_str()));
-        let unknown =
-            reason.chain(entity).chain(dedup).filter(|(_, column)| !columns.iter().any(|own| own == column));
+        let unknown = reason
+            .chain(score)
+            .chain(entity)
+            .chain(dedup)
+            .filter(|(_, column)| !columns.iter().any(|own| own == column));
         unknown
             .map(|(key, column)| {
                 let place = self.place(key);
@@ -355,9 +360,11 @@ impl<'a> Reader<'a> {
             ],
         );
         let emit = self.one_of("emit", &[("on_arrival", Emit::OnArrival), ("in_order", Emit::InOrder)]);
-        let score = self.parsed("score", "a whole number of points from 0 to 1000", |text| {
-            text.parse().ok().filter(|score| *score <= 1000)
-        });
+        let score = self.parsed(
+            "score",
+            "a whole number of points from 0 to 1000, or a column: {points}, {risk} * 100",
+            Points::parse,
+        );
         let reason = self.reason();
         let dedup = self.parsed(
             "dedup",

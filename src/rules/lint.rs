@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use super::{CompiledRules, Rule, RuleSet};
+use super::{CompiledRules, Points, Rule, RuleSet};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::sql::{
     Lint, Place, compared_constants, first_word, implicit_frames, implied, needless_null_tests,
@@ -113,13 +113,20 @@ fn says_no_less(wide: &Rule, narrow: &Rule) -> bool {
     let (wide, narrow) = (&wide.header, &narrow.header);
     wide.status == narrow.status
         && wide.action >= narrow.action
-        && wide.score >= narrow.score
+        && says_no_fewer_points(&wide.score, &narrow.score)
         && wide.severity >= narrow.severity
         && wide.entity_column() == narrow.entity_column()
         && wide.dedup == narrow.dedup
         && (wide.budget.is_none() || wide.budget == narrow.budget)
         && wide.valid_from <= narrow.valid_from
         && (wide.valid_until.is_none() || wide.valid_until == narrow.valid_until)
+}
+
+fn says_no_fewer_points(wide: &Points, narrow: &Points) -> bool {
+    match (wide.fixed(), narrow.fixed()) {
+        (Some(wide), Some(narrow)) => wide >= narrow,
+        _ => wide == narrow,
+    }
 }
 
 fn finding(rule: &Rule, lint: Lint) -> Diagnostic {

@@ -10,6 +10,7 @@ mod header;
 mod limit;
 mod lint;
 mod lock;
+mod points;
 mod reason;
 mod standing;
 mod version;
@@ -19,6 +20,7 @@ pub use header::{Action, Emit, Header, RuleSeverity, Status};
 pub use limit::{Budget, Dedup};
 pub use lint::LINTS;
 pub use lock::{LOCK_FILE, Lock};
+pub use points::{POINTS_MAX, Points};
 pub use reason::{Reason, ReasonPart};
 pub use standing::{Stand, Standings, Switch};
 
@@ -165,7 +167,8 @@ impl RuleSet {
                 continue;
             };
             let columns: Vec<String> = plan.outputs.iter().map(|output| output.name.clone()).collect();
-            let findings = header.check_columns(source, &columns);
+            let mut findings = header.check_columns(source, &columns);
+            findings.extend(points::check_points(header, source, &plan.outputs));
             if findings.is_empty() {
                 let version = version::of_rule(header, source, views, &models);
                 rules.push(Rule { header: header.clone(), version, source: Arc::clone(source), columns });

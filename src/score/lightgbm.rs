@@ -74,8 +74,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Model, String> {
         library: Library::LightGbm,
         base: vec![0.0; classes],
         trees,
+        perfect: Vec::new(),
         divisor,
         transform,
+        watch: std::sync::Arc::default(),
+        baseline: None,
     })
 }
 

@@ -6,17 +6,24 @@
 
 mod contributions;
 mod lightgbm;
+mod perfect;
 mod tree;
 mod ubjson;
+mod watch;
 mod xgboost;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::{Array, Float64Array};
 use sha2::{Digest, Sha256};
 
 pub use contributions::Contributions;
+pub use watch::{Baseline, Spread, Stability};
+
+use perfect::{BLOCK_ROWS, Block, Perfect};
 use tree::Tree;
+use watch::Watch;
 
 /// Largest model file that is read.
 pub const MODEL_BYTES_MAX: u64 = 512 << 20;
@@ -24,8 +31,6 @@ pub const MODEL_BYTES_MAX: u64 = 512 << 20;
 const FEATURES_MAX: usize = 65_536;
 /// Most classes a model may tell apart.
 const CLASSES_MAX: usize = 4_096;
-/// Rows that go through one tree before the next tree is touched: their positions stay in the first cache.
-const BLOCK_ROWS: usize = 64;
 
 /// A model that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +87,41 @@ enum Library {
     LightGbm,
 }
 
+/// A tree that is perfect, with numbers as its library compares them.
+#[derive(Debug, Clone)]
+enum Form {
+    Narrow(Perfect<f32>),
+    Wide(Perfect<f64>),
+}
+
+impl Form {
+    fn of(library: Library, tree: &Tree) -> Option<Self> {
+        match library {
+            Library::XGBoost => Perfect::of(tree).map(Self::Narrow),
+            Library::LightGbm => Perfect::of(tree).map(Self::Wide),
+        }
+    }
+}
+
+/// Rows as the trees of a model read them; each shape only where a tree asks for it.
+struct Blocks {
+    narrow: Option<Block<f32>>,
+    wide: Option<Block<f64>>,
+    /// One row after the other.
+    rows: Option<Vec<f64>>,
+}
+
+impl Blocks {
+    fn of(model: &Model) -> Self {
+        let any = |wanted: fn(&Option<Form>) -> bool| model.perfect.iter().any(wanted);
+        Self {
+            narrow: any(|form| matches!(form, Some(Form::Narrow(_)))).then(|| Block::new(model.features)),
+            wide: any(|form| matches!(form, Some(Form::Wide(_)))).then(|| Block::new(model.features)),
+            rows: any(Option::is_none).then(|| vec![f64::NAN; BLOCK_ROWS * model.features]),
+        }
+    }
+}
+
 /// A tree ensemble.
 #[derive(Debug, Clone)]
 pub struct Model {
@@ -103,9 +143,13 @@ pub struct Model {
     base: Vec<f64>,
     /// Each tree with the class that it adds to.
     trees: Vec<(usize, Tree)>,
+    /// The same trees, those that can be, for a quicker walk.
+    perfect: Vec<Option<Form>>,
     /// What the sum is divided by: rounds of a random forest, else 1.
     divisor: f64,
     transform: Transform,
+    watch: Arc<Watch>,
+    baseline: Option<Baseline>,
 }
 
 impl Model {
@@ -133,8 +177,58 @@ impl Model {
         let mut model =
             parsed.map_err(|cause| ModelError::Malformed { path: path.to_owned(), format, cause })?;
         model.name = path.file_stem().map(|stem| stem.to_string_lossy().to_lowercase()).unwrap_or_default();
+        model.perfect = model.trees.iter().map(|(_, tree)| Form::of(model.library, tree)).collect();
+        model.watch = Arc::new(Watch::new(model.features));
         model.version = Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         Ok(model)
+    }
+
+    /// The spread of its inputs and scores in its training period, from the file beside it.
+    pub fn set_baseline(&mut self, baseline: Baseline) {
+        self.baseline = Some(baseline);
+    }
+
+    /// The spread that it is compared with.
+    pub fn baseline(&self) -> Option<&Baseline> {
+        self.baseline.as_ref()
+    }
+
+    /// Names of its inputs in order, then of its scores.
+    pub fn names(&self) -> Vec<String> {
+        let input = |at: usize| self.feature_names.get(at).cloned().unwrap_or_else(|| format!("f{at}"));
+        let score =
+            |class: usize| if self.classes == 1 { "score".to_owned() } else { format!("score#{class}") };
+        (0..self.features).map(input).chain((0..self.classes).map(score)).collect()
+    }
+
+    /// Takes note of what it was given, and of what it said of a class; see [`Self::stability`].
+    pub fn note(&self, columns: &[&Float64Array], class: usize, scores: &[f64]) {
+        self.watch.note(columns, (class, scores), self.baseline.as_ref());
+    }
+
+    /// Takes note of nothing, until it is told otherwise.
+    pub fn pause(&self, paused: bool) {
+        self.watch.pause(paused);
+    }
+
+    /// Keeps what it is given and says from here on, for [`Self::spread`].
+    pub fn collect(&self) {
+        self.watch.collect();
+    }
+
+    /// The spread of what was collected; none where it was asked about nothing.
+    pub fn spread(&self) -> Option<Baseline> {
+        self.watch.spread(&self.version, &self.names())
+    }
+
+    /// How far its inputs and scores have moved from its training period; none without a baseline, or with few rows.
+    pub fn stability(&self) -> Option<Vec<Stability>> {
+        self.watch.stability(self.baseline.as_ref()?)
+    }
+
+    /// Rows that it was asked about, and how many values of each input were missing among them.
+    pub fn missing(&self) -> (u64, Vec<u64>) {
+        self.watch.missing()
     }
 
     /// How many trees there are.
@@ -148,24 +242,34 @@ impl Model {
         let rows = columns.first().map_or(0, |column| column.len());
         let mut sums: Vec<f64> = Vec::with_capacity(rows * self.classes);
         (0..rows).for_each(|_| sums.extend_from_slice(&self.base));
-        let mut block = vec![f64::NAN; BLOCK_ROWS * self.features];
+        let mut blocks = Blocks::of(self);
+        // Rows of a block go through one tree before the next is touched: their values stay in the first cache.
         for (number, sums) in sums.chunks_mut(BLOCK_ROWS * self.classes).enumerate() {
             let start = number * BLOCK_ROWS;
             let count = (rows - start).min(BLOCK_ROWS);
-            self.fill(columns, start, count, &mut block);
-            self.add_trees(&block, count, sums);
+            self.fill(columns, start, count, &mut blocks);
+            self.add_trees(&blocks, count, sums);
         }
         sums.chunks_mut(self.classes).for_each(|values| self.finish(values));
         sums
     }
 
-    /// The block's rows one after the other, missing values as NaN.
-    fn fill(&self, columns: &[&Float64Array], start: usize, count: usize, block: &mut [f64]) {
+    /// Puts rows into the blocks that the trees read, missing values as NaN.
+    fn fill(&self, columns: &[&Float64Array], start: usize, count: usize, blocks: &mut Blocks) {
         for (feature, column) in columns.iter().enumerate().take(self.features) {
-            let values = &column.values()[start..start + count];
-            for (row, value) in values.iter().enumerate() {
-                let value = if column.is_null(start + row) { f64::NAN } else { *value };
-                block[row * self.features + feature] = self.narrowed(value);
+            let values = column.values()[start..start + count].iter().enumerate();
+            let some = column.null_count() > 0;
+            let values = values
+                .map(|(row, value)| if some && column.is_null(start + row) { f64::NAN } else { *value });
+            if let Some(block) = &mut blocks.narrow {
+                block.fill(feature, values.clone());
+            }
+            if let Some(block) = &mut blocks.wide {
+                block.fill(feature, values.clone());
+            }
+            if let Some(block) = &mut blocks.rows {
+                let places = block.iter_mut().skip(feature).step_by(self.features);
+                places.zip(values).for_each(|(place, value)| *place = self.narrowed(value));
             }
         }
     }
@@ -180,10 +284,15 @@ impl Model {
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "XGBoost sums in float32")]
-    fn add_trees(&self, block: &[f64], count: usize, sums: &mut [f64]) {
+    fn add_trees(&self, blocks: &Blocks, count: usize, sums: &mut [f64]) {
         let mut leaves = [0.0; BLOCK_ROWS];
-        for (class, tree) in &self.trees {
-            tree.leaves(block, self.features, &mut leaves[..count]);
+        for ((class, tree), form) in self.trees.iter().zip(&self.perfect) {
+            match (form, &blocks.narrow, &blocks.wide, &blocks.rows) {
+                (Some(Form::Narrow(tree)), Some(block), ..) => tree.leaves(block, &mut leaves, count),
+                (Some(Form::Wide(tree)), _, Some(block), _) => tree.leaves(block, &mut leaves, count),
+                (.., Some(block)) => tree.leaves(block, self.features, &mut leaves[..count]),
+                _ => leaves.fill(0.0),
+            }
             let sums = sums.iter_mut().skip(*class).step_by(self.classes);
             match self.library {
                 Library::XGBoost => {

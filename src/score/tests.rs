@@ -59,6 +59,31 @@ fn every_model_answers_as_its_library_does() {
 }
 
 #[test]
+fn the_quicker_walk_ends_in_the_same_leaves() {
+    let mut random = ChaCha8Rng::seed_from_u64(3);
+    let odd = [None, Some(f64::INFINITY), Some(f64::NEG_INFINITY), Some(-0.0), Some(1e300), Some(f64::NAN)];
+    let mut value = |column: usize| match random.random_range(0..8_usize) {
+        picked if picked < odd.len() => odd[picked],
+        _ if column > 1 => Some(f64::from(random.random_range(-2..40_i32))),
+        _ => Some(random.random_range(-2.0..2.0)),
+    };
+    let rows: Vec<Vec<Option<f64>>> = (0..1_000).map(|_| (0..4).map(&mut value).collect()).collect();
+    let columns = columns(&rows);
+    let columns: Vec<&Float64Array> = columns.iter().collect();
+    let (mut quick, mut all) = (0, 0);
+    for file in MODELS {
+        let model = Model::open(&fixture(file)).unwrap();
+        quick += model.perfect.iter().flatten().count();
+        all += model.trees.len();
+        let along_links = Model { perfect: vec![None; model.trees.len()], ..model.clone() };
+        let bits =
+            |model: &Model| model.predict(&columns).iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&model), bits(&along_links), "{file}");
+    }
+    assert!(quick > 20 && quick < all, "{quick} of {all} trees walk the quicker way");
+}
+
+#[test]
 fn contributions_are_those_of_the_library() {
     let rows = table("rows.csv");
     for file in MODELS {

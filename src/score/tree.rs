@@ -69,6 +69,16 @@ pub(super) struct Split {
     pub(super) other: usize,
 }
 
+/// A node as a perfect tree can ask it.
+pub(super) enum Plain {
+    /// The value that is added.
+    Leaf(f64),
+    /// Right where the value is more; the right child is the one after the left.
+    Split { feature: usize, threshold: f64, missing_right: bool, left: usize },
+    /// Anything else.
+    Other,
+}
+
 /// Categories as a bit set.
 #[derive(Debug, Clone)]
 struct Set {
@@ -171,6 +181,25 @@ impl Tree {
         let left = node.left as usize;
         let right = usize::from(self.right(node, *row.get(node.feature as usize)?));
         Some(Split { feature: node.feature as usize, taken: left + right, other: left + 1 - right })
+    }
+
+    /// Levels of questions.
+    pub(super) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// A node, for a perfect tree.
+    pub(super) fn plain(&self, at: usize) -> Plain {
+        match self.nodes.get(at) {
+            Some(node) if node.step == 0 => Plain::Leaf(node.number),
+            Some(node) if node.kind == 0 => Plain::Split {
+                feature: node.feature as usize,
+                threshold: node.number,
+                missing_right: node.missing_right,
+                left: node.left as usize,
+            },
+            _ => Plain::Other,
+        }
     }
 
     /// The value of a leaf.

@@ -76,8 +76,11 @@ pub(super) fn parse(document: &Value) -> Result<Model, String> {
         library: Library::XGBoost,
         base,
         trees,
+        perfect: Vec::new(),
         divisor: 1.0,
         transform,
+        watch: std::sync::Arc::default(),
+        baseline: None,
     })
 }
 

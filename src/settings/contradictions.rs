@@ -114,7 +114,13 @@ fn thresholds(reader: &mut Reader<'_>, settings: &Settings) {
             report(reader, &[milder, stricter], message, "let what is stricter need no smaller score");
         }
     }
-    if decisions.method == Method::SumCap && decisions.block > decisions.cap {
+    if decisions.method == Method::Logistic && decisions.weights.is_none() {
+        let message = "`decisions.method = \"logistic\"` needs `decisions.weights`".to_owned();
+        let help = "name the file that `tollgate backtest --fit FILE` wrote, or take another method";
+        report(reader, &["decisions.method"], message, help);
+    }
+    let capped = matches!(decisions.method, Method::SumCap | Method::NoisyOr);
+    if capped && decisions.block > decisions.cap {
         let message = format!(
             "`decisions.block` ({}) is more than `decisions.cap` ({})",
             decisions.block, decisions.cap

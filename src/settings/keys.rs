@@ -113,8 +113,9 @@ pub const KEYS: &[Key] = &[
     key("output", "decide", Choice(&["all", "touched"]), Is("\"all\""), "a decision for each event, or only for those that something hit"),
     key("output", "audit", Destination, Unset, "where starts, stops, reloads and switches of rules are recorded; `tollgate rules off` needs a topic here"),
 
-    key("decisions", "method", Choice(&["sum_cap", "max"]), Is("\"sum_cap\""), "how points become a score: their sum up to `cap`, or the largest of them"),
-    key("decisions", "cap", Integer, Is("100"), "the most that a sum can be, from 1 to 1000000"),
+    key("decisions", "method", Choice(&["sum_cap", "max", "noisy_or", "logistic"]), Is("\"sum_cap\""), "how points become a score: their sum up to `cap`, the largest of them, as chances of `cap`, or by fitted weights"),
+    key("decisions", "weights", Path, Unset, "the file that `backtest --fit` wrote, for `logistic`; its cap and thresholds count"),
+    key("decisions", "cap", Integer, Is("100"), "the most that a `sum_cap` or `noisy_or` can be, from 1 to 1000000"),
     key("decisions", "review", Integer, Is("50"), "from this score on a person looks at the event"),
     key("decisions", "challenge", Integer, Unset, "from this score on the customer is asked; left out, no score does that"),
     key("decisions", "block", Integer, Is("80"), "from this score on the event is stopped"),

@@ -192,11 +192,13 @@ pub enum Decide {
 }
 
 /// How points become a decision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DecisionSettings {
     /// How points become a score.
     pub method: Method,
-    /// The most that a sum can be.
+    /// The file of weights, for [`Method::Logistic`].
+    pub weights: Option<PathBuf>,
+    /// The most that a score can be, but for [`Method::Max`].
     pub cap: i64,
     /// From this score on a person looks at the event.
     pub review: i64,
@@ -214,6 +216,10 @@ pub enum Method {
     SumCap,
     /// The largest of them.
     Max,
+    /// As chances that know nothing of each other.
+    NoisyOr,
+    /// By weights that were fitted.
+    Logistic,
 }
 
 /// What says which events were fraud, once it is known.

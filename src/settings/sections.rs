@@ -132,9 +132,16 @@ pub(super) fn decisions<'a>(reader: &mut Reader<'a>, root: &Section<'a>) -> Deci
     let mut score = |name, least| reader.integer(&section, name, least..=SCORE_MAX);
     let (cap, review, challenge, block) =
         (score("cap", 1), score("review", 0), score("challenge", 0), score("block", 0));
-    let methods = [("sum_cap", Method::SumCap), ("max", Method::Max)];
+    let methods = [
+        ("sum_cap", Method::SumCap),
+        ("max", Method::Max),
+        ("noisy_or", Method::NoisyOr),
+        ("logistic", Method::Logistic),
+    ];
+    let weights = reader.path(&section, "weights");
     DecisionSettings {
         method: reader.choice(&section, "method", &methods).unwrap_or_default(),
+        weights,
         cap: cap.unwrap_or_default(),
         review: review.unwrap_or_default(),
         challenge,

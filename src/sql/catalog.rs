@@ -16,11 +16,11 @@ use datafusion_sql::sqlparser::ast::Query;
 
 use super::contract::parse_contract;
 use super::list::List;
-use super::predict::{Models, PREDICT, Predict};
+use super::predict::{Models, PREDICT, Predict, with_baselines};
 use super::{functions, view};
 use crate::diagnostic::{Diagnostic, SourceText};
 use crate::event::Contract;
-use crate::score::Model;
+use crate::score::{Baseline, Model};
 
 /// The files a catalog is made from.
 #[derive(Debug, Default)]
@@ -33,6 +33,8 @@ pub struct CatalogSources {
     pub lists: Vec<List>,
     /// Models that `predict` may name.
     pub models: Vec<Model>,
+    /// What models were trained on, by their names.
+    pub baselines: Vec<(String, Baseline)>,
 }
 
 /// Streams, views, lists and functions.
@@ -77,7 +79,7 @@ impl Catalog {
         };
         let (lists, mut findings) = lists_of_own_names(&contract, sources.lists);
         let mut catalog = Self::over(contract, lists);
-        findings.extend(catalog.add_models(sources.models));
+        findings.extend(catalog.add_models(sources.models, sources.baselines));
         findings.extend(super::on_large_stack(|| {
             view::add_views(&mut catalog, sources.contract.as_ref(), &sources.views)
         }));
@@ -111,9 +113,9 @@ impl Catalog {
     }
 
     /// Makes models known to `predict`; what is wrong with those that are not.
-    fn add_models(&mut self, models: Vec<Model>) -> Vec<Diagnostic> {
+    fn add_models(&mut self, models: Vec<Model>, baselines: Vec<(String, Baseline)>) -> Vec<Diagnostic> {
         let mut known = Models::default();
-        let mut findings = Vec::new();
+        let (models, mut findings) = with_baselines(models, baselines);
         for model in models {
             if let Some(other) = known.sound.get(&model.name) {
                 let message =
@@ -127,6 +129,11 @@ impl Catalog {
         self.models = Arc::new(known);
         self.scalars.insert(PREDICT.to_owned(), Arc::new(Predict::over(Arc::clone(&self.models))));
         findings
+    }
+
+    /// Models that are used, by name.
+    pub fn known_models(&self) -> impl Iterator<Item = &Arc<Model>> {
+        self.models.sound.values()
     }
 
     /// The models that `predict` may name.

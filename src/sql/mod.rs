@@ -45,7 +45,7 @@ pub use keying::{not_keyed_by, selects_topic_key};
 pub use lint::{Lint, Place, implicit_frames, implied, needless_null_tests, odd_comparisons, query_lints};
 pub use list::{List, ListError};
 pub(crate) use plan::parse_statements;
-pub use predict::{ModelCall, model_calls};
+pub use predict::{ModelCall, model_calls, query_expressions};
 
 use std::sync::Arc;
 

@@ -18,7 +18,40 @@ use datafusion_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use crate::score::Model;
+use super::ir::{Definition, RowSetId, RowSource, RuleGraph};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::score::{Baseline, Model};
+
+/// Models with what they were trained on, and what is wrong with baselines that fit none.
+pub(super) fn with_baselines(
+    mut models: Vec<Model>,
+    baselines: Vec<(String, Baseline)>,
+) -> (Vec<Model>, Vec<Diagnostic>) {
+    let mut findings = Vec::new();
+    for (name, baseline) in baselines {
+        let cause = match models.iter_mut().find(|model| model.name == name) {
+            None => "there is no sound model of this name".to_owned(),
+            Some(model)
+                if model.version != baseline.version || model.names().len() != baseline.spreads.len() =>
+            {
+                format!(
+                    "it was made for version {} of the model, which is {} now",
+                    baseline.version, model.version
+                )
+            }
+            Some(model) => {
+                model.set_baseline(baseline);
+                continue;
+            }
+        };
+        let help = "make it anew with `tollgate backtest --baseline`, or remove it: the model is not compared with it";
+        let finding = Diagnostic::file_error(format!("models/{name}.baseline"), cause);
+        findings.push(
+            Diagnostic { severity: Severity::Warning, ..finding }.with_help(help).with_code("baseline"),
+        );
+    }
+    (models, findings)
+}
 
 /// The name of the function.
 pub(super) const PREDICT: &str = "predict";
@@ -149,6 +182,30 @@ pub struct ModelCall<'a> {
     pub arguments: &'a [Expr],
 }
 
+/// Every expression that a query evaluates, with the row set that it stands over: its selection, conditions, columns.
+pub fn query_expressions(graph: &RuleGraph, query: usize) -> Vec<(RowSetId, &Expr)> {
+    let plan = &graph.queries[query];
+    let mut expressions: Vec<(RowSetId, &Expr)> =
+        plan.outputs.iter().map(|output| (plan.rows, &output.expression)).collect();
+    let mut open = vec![plan.rows];
+    while let Some(rows) = open.pop() {
+        match &graph.row_sets[rows.0].source {
+            RowSource::Stream(_) => {}
+            RowSource::Filter { input, predicate } => {
+                expressions.push((*input, predicate));
+                open.push(*input);
+            }
+            RowSource::Union(inputs) => open.extend(inputs),
+        }
+    }
+    for (rows, column) in graph.reached(query) {
+        if let Definition::Computed(expression) = &graph.row_sets[rows.0].columns[column.0].definition {
+            expressions.push((rows, expression));
+        }
+    }
+    expressions
+}
+
 /// Every call of a model in an expression, from the outside in.
 pub fn model_calls(expression: &Expr) -> Vec<ModelCall<'_>> {
     let mut calls = Vec::new();
@@ -206,6 +263,8 @@ impl ScalarUDFImpl for Call {
         }
         let values = self.model.predict(&columns);
         let of_class = values.into_iter().skip(self.class).step_by(self.model.classes);
-        Ok(ColumnarValue::Array(Arc::new(Float64Array::from_iter_values(of_class))))
+        let scores = Float64Array::from_iter_values(of_class);
+        self.model.note(&columns, self.class, scores.values());
+        Ok(ColumnarValue::Array(Arc::new(scores)))
     }
 }

@@ -114,6 +114,7 @@ impl World {
             views: Vec::new(),
             lists: lists.collect(),
             models: Vec::new(),
+            baselines: Vec::new(),
         };
         let (catalog, findings) = Catalog::build(sources).expect("the contract is sound");
         assert!(findings.is_empty(), "{findings:?}");

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import duckdb
-from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score
+from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score, roc_auc_score
 
 K = 100
 TOGETHER = ("r1_big_amount", "r2_5x_avg30", "r5_term_2frauds_7d")
@@ -105,6 +105,7 @@ def check(differing, name, report, events, raised):
         "value_caught": cents(events.cents[hit & fraud].sum()),
         "value_bothered": cents(events.cents[hit & ~fraud].sum()),
         "average_precision": average_precision_score(fraud, score),
+        "auc_roc": roc_auc_score(fraud, score),
         "card_precision_at_k": card_precision(events, points),
     }
     for key, value in wanted.items():

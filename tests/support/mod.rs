@@ -91,6 +91,7 @@ impl World {
             lists: lists.collect(),
             views: views.collect(),
             models: Vec::new(),
+            baselines: Vec::new(),
         };
         Catalog::build(sources).unwrap_or_else(|found| panic!("{}", render_all(&found, Colour::Off)))
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Arguments;
 use super::prepare::{Prepared, of_order, other_order};
-use crate::alert::{Alert, AlertMaker, AlertSettings, Moment, Verdict};
+use crate::alert::{Alert, AlertMaker, AlertSettings, Moment, Verdict, points};
 use crate::backtest::{EventColumns, EventTable, Events, Flags, Labels, NO_EVENT, Ruled, SweptRule};
 use crate::cli::failure::Failure;
 use crate::cli::replay::input::{Event, Inputs};
@@ -37,6 +37,15 @@ struct Judge {
     emit: Emit,
     maker: AlertMaker,
     flags: Vec<Flags>,
+}
+
+/// A hit.
+struct Raised {
+    query: usize,
+    row: u32,
+    alerts: bool,
+    /// Its points, where a column says them.
+    points: Option<u32>,
 }
 
 /// A hit of the other order: the place of its record, and whether it alerts.
@@ -80,7 +89,7 @@ pub(super) fn collect(
         messages: arguments.output.is_some().then(|| maker(of_order(&prepared.set, emit))),
         alerts: Vec::new(),
     };
-    let counts = feed(&mut inputs, core, &mut collector)?;
+    let counts = feed(&mut inputs, core, &mut collector, &Period::of(prepared, arguments))?;
     Ok(collector.finish(prepared, counts, arguments))
 }
 
@@ -113,7 +122,12 @@ fn core(
     Ok((Core::new(contract, decoders, arrival, ordered, settings), used))
 }
 
-fn feed(inputs: &mut Inputs, mut core: Core, collector: &mut Collector) -> Result<Counts, Failure> {
+fn feed(
+    inputs: &mut Inputs,
+    mut core: Core,
+    collector: &mut Collector,
+    period: &Period<'_>,
+) -> Result<Counts, Failure> {
     let bar = inputs.progress();
     for partition in inputs.partitions() {
         core.watermarks().expect(partition);
@@ -129,11 +143,46 @@ fn feed(inputs: &mut Inputs, mut core: Core, collector: &mut Collector) -> Resul
         .map_err(Failure::outside)?;
         inputs.note(&outcome);
         collector.take(&outcome)?;
+        period.passed(&outcome);
         bar.set_position(inputs.position());
     }
     collector.take(&core.finish().map_err(Failure::outside)?)?;
     bar.finish_and_clear();
     Ok(core.counts().into_owned())
+}
+
+/// What of the events is scored, for models: what they are given before only fills windows.
+struct Period<'a> {
+    set: &'a RuleSet,
+    from: i64,
+    until: i64,
+}
+
+impl<'a> Period<'a> {
+    fn of(prepared: &'a Prepared, arguments: &Arguments) -> Self {
+        let bound = |time: Option<EventTime>, none| time.map_or(none, |time| time.0);
+        let period = Self {
+            set: &prepared.set,
+            from: bound(arguments.from, i64::MIN),
+            until: bound(arguments.until, i64::MAX),
+        };
+        period.at(i64::MIN);
+        period
+    }
+
+    /// Batches are within or without as a whole, by the time of the one before.
+    fn passed(&self, outcome: &StepOutcome) {
+        let times =
+            outcome.answered.iter().filter_map(|answered| answered.batch.rows.event_time.iter().max());
+        if let Some(time) = times.max() {
+            self.at(*time);
+        }
+    }
+
+    fn at(&self, time: i64) {
+        let within = self.from <= time && time < self.until;
+        self.set.catalog.known_models().for_each(|model| model.pause(!within));
+    }
 }
 
 impl Collector {
@@ -142,9 +191,9 @@ impl Collector {
             if answered.emit == self.reported.emit {
                 self.take_reported(answered)?;
             } else if let Some((judge, placed)) = &mut self.other {
-                judge.take(answered, |query, row, alerts| {
-                    let (partition, offset) = place(&answered.batch, row);
-                    placed[query].push((partition, offset, alerts));
+                judge.take(answered, |raised| {
+                    let (partition, offset) = place(&answered.batch, raised.row);
+                    placed[raised.query].push((partition, offset, raised.alerts));
                 });
             }
         }
@@ -153,12 +202,12 @@ impl Collector {
 
     fn take_reported(&mut self, answered: &Answered) -> Result<(), Failure> {
         let events = self.table.push(&answered.batch).map_err(Failure::outside)?;
-        let mut raised: Vec<(usize, u32, bool)> = Vec::new();
-        self.reported.take(answered, |query, row, alerts| {
-            raised.push((query, events[row as usize], alerts));
-        });
-        for (query, event, alerts) in raised {
-            note(&mut self.reported.flags[query], event, alerts);
+        let mut all: Vec<Raised> = Vec::new();
+        self.reported.take(answered, |raised| all.push(raised));
+        for raised in all {
+            let (flags, event) = (&mut self.reported.flags[raised.query], events[raised.row as usize]);
+            note(flags, event, raised.alerts);
+            flags.points.extend(raised.points.filter(|_| event != NO_EVENT).map(|points| (event, points)));
         }
         if let Some(messages) = &mut self.messages {
             let made = messages.make(&answered.batch, &answered.hits, answered.times());
@@ -202,7 +251,7 @@ impl Collector {
 
 impl Judge {
     /// Hands on each hit with whether it alerts, rule by rule in the order of rows.
-    fn take(&mut self, answered: &Answered, mut each: impl FnMut(usize, u32, bool)) {
+    fn take(&mut self, answered: &Answered, mut each: impl FnMut(Raised)) {
         for found in &answered.hits.hits {
             self.take_hits(answered, found, &mut each);
         }
@@ -212,18 +261,23 @@ impl Judge {
         }
     }
 
-    fn take_hits(&mut self, answered: &Answered, found: &QueryHits, each: &mut impl FnMut(usize, u32, bool)) {
+    fn take_hits(&mut self, answered: &Answered, found: &QueryHits, each: &mut impl FnMut(Raised)) {
+        let rules = Arc::clone(self.maker.rules());
+        let rule = &rules[found.query];
+        let said = rule.header.score.column().is_some();
         for (hit, row) in found.rows.iter().enumerate() {
             let index = *row as usize;
             let moment = Moment {
                 event_time: EventTime(answered.batch.rows.event_time[index]),
                 watermark: EventTime(answered.watermarks[index]),
             };
-            match self.maker.judge(found, hit, moment) {
-                Verdict::Alert { .. } => each(found.query, *row, true),
-                Verdict::Suppressed | Verdict::OverBudget => each(found.query, *row, false),
-                Verdict::OutOfValidity | Verdict::SwitchedOff => {}
-            }
+            let alerts = match self.maker.judge(found, hit, moment) {
+                Verdict::Alert { .. } => true,
+                Verdict::Suppressed | Verdict::OverBudget => false,
+                Verdict::OutOfValidity | Verdict::SwitchedOff => continue,
+            };
+            let points = said.then(|| points(rule, found, hit));
+            each(Raised { query: found.query, row: *row, alerts, points });
         }
     }
 

@@ -94,6 +94,7 @@ fn tiles(report: &Report, all: &SetReport) -> String {
         ("value of genuine events bothered", amount(quality.value_bothered)),
         ("median time to detection", duration(found.and_then(|found| found.median_seconds))),
         ("average precision", ratio(quality.average_precision)),
+        ("AUC ROC", ratio(quality.auc_roc)),
     ];
     let mut out = String::from("<div class=\"tiles\">\n");
     for (name, value) in entries.iter().filter(|(_, value)| value != "–") {

@@ -59,7 +59,7 @@ fn row<'a>(here: &'a Collected, case: &'a Case<'_>, event: u32, alert: &'a Alert
     Some(Row {
         alert,
         rule: &rule.rule.header.id,
-        points: rule.rule.header.score,
+        points: alert.points,
         event_id: text("event_id"),
         entity: events.entity_text(event),
         value: events.value.get(index).map(|units| {

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::words::{amount, change, count, duration, percent, ratio, tenth};
-use crate::backtest::{Changed, Comparison, OrderChange, Overlap, Quality, Report, Scope, SweepReport};
+use crate::backtest::{
+    Changed, Comparison, ModelReport, OrderChange, Overlap, Quality, Report, Scope, SweepReport,
+};
 use crate::cli::terminal::grouped;
 use crate::rules::Emit;
 
@@ -21,6 +23,12 @@ pub(super) fn tables(report: &Report) -> String {
     }
     if (2..=OVERLAP_RULES_MAX).contains(&report.rules.len()) {
         let _ = writeln!(out, "\nevents that both rules hit\n{}", overlap(&report.overlap));
+    }
+    if !report.thresholds.is_empty() {
+        let _ = writeln!(out, "\nthresholds of the combined points\n{}", thresholds(report));
+    }
+    for model in &report.models {
+        out.push_str(&spread(model));
     }
     for sweep in &report.sweeps {
         let _ = writeln!(out, "\n{} with {} at\n{}", sweep.rule, sweep.constant, swept(sweep));
@@ -108,6 +116,7 @@ fn cost(report: &Report) -> Table {
         "value caught",
         "value bothered",
         "avg precision",
+        "AUC",
         &card,
         "episodes found",
         "at first fraud",
@@ -121,6 +130,7 @@ fn cost(report: &Report) -> Table {
             amount(quality.value_caught),
             amount(quality.value_bothered),
             ratio(quality.average_precision),
+            ratio(quality.auc_roc),
             ratio(quality.card_precision_at_k),
             found.map_or("–".to_owned(), |d| format!("{} of {}", grouped(d.detected), grouped(d.episodes))),
             count(found.map(|detection| detection.at_first)),
@@ -160,6 +170,46 @@ fn swept(sweep: &SweepReport) -> Table {
         ]);
     }
     table
+}
+
+fn thresholds(report: &Report) -> Table {
+    let mut table = table(&["from", "goal", "points", "events a day", "precision", "recall"]);
+    for wanted in &report.thresholds {
+        let point = wanted.point.as_ref();
+        table.add_row(vec![
+            wanted.outcome.name().to_owned(),
+            wanted.goal.clone(),
+            point.map_or("none reaches it".to_owned(), |point| grouped(u64::from(point.threshold))),
+            tenth(wanted.flagged_a_day),
+            ratio(point.map(|point| point.precision)),
+            ratio(point.and_then(|point| point.recall)),
+        ]);
+    }
+    table
+}
+
+/// What has moved most of what a model was given and said.
+fn spread(model: &ModelReport) -> String {
+    const MOVED_TOLD: usize = 5;
+    let mut out = format!("\nmodel {} was asked about {} rows", model.model, grouped(model.rows));
+    if let Some((input, most)) = model.missing.iter().max_by_key(|(_, missing)| *missing) {
+        let inputs = model.missing.len();
+        let _ = write!(out, "; of {inputs} inputs values were missing, most of {input}: {}", grouped(*most));
+    }
+    let Some(moved) = &model.moved else { return out + "\n" };
+    let mut moved: Vec<_> = moved.iter().collect();
+    moved.sort_by(|a, b| b.index.total_cmp(&a.index));
+    let words = |index: f64| match index {
+        index if index > 0.25 => "much",
+        index if index > 0.1 => "some",
+        _ => "little",
+    };
+    let mut table = table(&["input or score", "stability index", "has moved"]);
+    for one in moved.iter().take(MOVED_TOLD) {
+        table.add_row(vec![one.name.clone(), format!("{:.3}", one.index), words(one.index).to_owned()]);
+    }
+    let _ = writeln!(out, "; against its training period:\n{table}");
+    out
 }
 
 fn compared(against: &Comparison) -> Table {

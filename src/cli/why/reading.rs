@@ -27,7 +27,7 @@ impl Reading {
 /// What reads the rows of a job again; nothing of it is claimed, joined or changed.
 pub(super) fn reading(settings: &Settings, set: &RuleSet) -> Result<Reading, Failure> {
     let kafka = kafka_settings(settings);
-    let policy = policy(settings, set, &Identity::default(), String::new());
+    let policy = policy(settings, set, &Identity::default(), String::new())?;
     let cluster = cluster(settings, &kafka)?;
     let alerts =
         AlertSettings { cluster, generations: policy.recovery.generations.clone(), tell_held_back: true };

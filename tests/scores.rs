@@ -1,0 +1,126 @@
+//! A model's prediction as points, and weights that are fitted to labels, all the way to decisions.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const SCHEMA: &str = "CREATE TABLE payments (tx_id BIGINT NOT NULL, event_time TIMESTAMP WITH TIME ZONE NOT NULL, card_id VARCHAR NOT NULL, \
+     amount DOUBLE, fraud BOOLEAN, PRIMARY KEY (tx_id));\n";
+
+fn rule(id: &str, score: &str, query: &str) -> String {
+    format!(
+        "-- @id: {id}\n-- @title: {id}\n-- @status: live\n-- @severity: low\n-- @score: {score}\n-- @reason: \"{id}\"\n\
+         -- @owner: team\n{query}\n"
+    )
+}
+
+/// A folder of rules; `small` hits every other event, and `sized` the larger ones with points by their amount.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let sized = "SELECT tx_id, card_id, amount / 1000 AS risk FROM payments WHERE amount > 100";
+    let files = [
+        ("schema.sql", SCHEMA.to_owned()),
+        ("small.sql", rule("small", "60", "SELECT tx_id, card_id FROM payments WHERE tx_id % 2 = 0")),
+        ("sized.sql", rule("sized", "{risk} * 100", sized)),
+    ];
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let mut events = String::new();
+    for id in 0..200_u32 {
+        let amount = id * 37 % 1000;
+        let fraud = amount > 700 && id % 3 != 0 || id % 20 == 0 && amount > 100;
+        let (minute, second) = (id / 60, id % 60);
+        let _ = writeln!(
+            events,
+            r#"{{"tx_id": {id}, "event_time": "2026-03-01T10:{minute:02}:{second:02}Z", "card_id": "c{}", "amount": {amount}.0, "fraud": {fraud}}}"#,
+            id % 9
+        );
+    }
+    std::fs::write(folder.path().join("events.ndjson"), events).unwrap();
+    folder
+}
+
+fn backtest(folder: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.current_dir(folder).args(["backtest", "--rules", ".", "--input", "events.ndjson"]);
+    command.args(["--label-column", "fraud", "--format", "json", "--one-order"]).args(more).output().unwrap()
+}
+
+fn report(folder: &Path, more: &[&str]) -> Value {
+    let output = backtest(folder, more);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn points_that_a_column_says_are_those_of_each_hit() {
+    let folder = folder();
+    let found = report(folder.path(), &["--only", "sized", "--output", "alerts.ndjson"]);
+    assert_eq!(found["rules"][0]["points"], "{risk} * 100");
+    let alerts = std::fs::read_to_string(folder.path().join("alerts.ndjson")).unwrap();
+    let mut told = 0;
+    for line in alerts.lines() {
+        let alert: Value = serde_json::from_str(line).unwrap();
+        let id = alert["event_id"].as_str().unwrap().parse::<u32>().unwrap();
+        let points = (f64::from(id * 37 % 1000) / 1000.0 * 100.0).round();
+        assert_eq!(alert["points"].as_f64().unwrap(), points, "{alert}");
+        told += 1;
+    }
+    assert_eq!(told, found["rules"][0]["alerts"].as_u64().unwrap());
+    let curve = found["sets"][0]["curve"].as_array().unwrap();
+    assert!(curve.len() > 40, "a threshold for each number of points, not {}", curve.len());
+    assert!(curve.iter().is_sorted_by(|a, b| a["threshold"].as_u64() > b["threshold"].as_u64()));
+}
+
+#[test]
+fn fitted_weights_rank_events_as_the_report_says_they_do_on_another_run() {
+    let folder = folder();
+    let goals = ["--review-at", "events=40/d", "--block-at", "precision=0.7"];
+    let fitted = report(folder.path(), &[&["--fit", "weights.toml"], goals.as_slice()].concat());
+    let again = report(folder.path(), &[&["--weights", "weights.toml"], goals.as_slice()].concat());
+    assert_eq!(fitted["sets"], again["sets"]);
+    assert_eq!(fitted["thresholds"], again["thresholds"]);
+    let sums = report(folder.path(), &goals);
+    let precision = |report: &Value| report["sets"][0]["average_precision"].as_f64().unwrap();
+    assert!(
+        precision(&fitted) > precision(&sums) + 0.02,
+        "{} after {}",
+        precision(&fitted),
+        precision(&sums)
+    );
+    let [review, block] = [0, 1].map(|at| fitted["thresholds"][at]["point"].clone());
+    assert!(review["flagged"].as_u64().unwrap() <= 40 && block["precision"].as_f64().unwrap() >= 0.7);
+    let file = std::fs::read_to_string(folder.path().join("weights.toml")).unwrap();
+    for line in [format!("review = {}", review["threshold"]), format!("block = {}", block["threshold"])] {
+        assert!(file.lines().any(|own| own == line), "{line} is not in {file}");
+    }
+}
+
+#[test]
+fn what_can_not_be_fitted_or_used_is_said() {
+    let folder = folder();
+    let said = |more: &[&str]| {
+        let output = backtest(folder.path(), more);
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, text) = said(&["--fit", "w.toml", "--until", "2026-03-01T10:00:01Z"]);
+    assert!(code == 1 && text.contains("there are 0 frauds among 1"), "{code}: {text}");
+    let (code, text) = said(&["--weights", "none.toml"]);
+    assert!(code == 2 && text.contains("none.toml can't be read"), "{code}: {text}");
+    std::fs::write(folder.path().join("bad.toml"), "schema = \"tollgate.weights/1\"\nbias = 1\n").unwrap();
+    let (code, text) = said(&["--weights", "bad.toml"]);
+    assert!(code == 2 && text.contains("missing field"), "{code}: {text}");
+    let (code, text) = said(&["--review-at", "precision=3"]);
+    assert!(code == 2 && text.contains("write precision=0.9, or events=50/d"), "{code}: {text}");
+    let unsound = rule("named", "{card_id}", "SELECT tx_id, card_id FROM payments");
+    std::fs::write(folder.path().join("named.sql"), unsound).unwrap();
+    let (code, text) = said(&[]);
+    assert!(
+        code == 1 && text.contains("takes its points from card_id, which is no number"),
+        "{code}: {text}"
+    );
+}
