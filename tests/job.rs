@@ -64,14 +64,20 @@ impl Bench {
 
     /// Starts the job; its log goes to a file.
     pub(crate) fn start(&self) -> Child {
+        self.start_as("tollgate.toml", "0")
+    }
+
+    /// Starts an instance of the job, whose settings are in a file of its own; its log stands beside them.
+    pub(crate) fn start_as(&self, settings: &str, instance: &str) -> Child {
+        let settings = self.scratch.path(settings);
         let log = std::fs::File::options()
             .create(true)
             .append(true)
-            .open(self.scratch.path("job.log"))
+            .open(settings.with_file_name("job.log"))
             .expect("a log file");
         Command::new(env!("CARGO_BIN_EXE_tollgate"))
-            .args(["run", "--config"])
-            .arg(self.scratch.path("tollgate.toml"))
+            .args(["run", "--instance", instance, "--config"])
+            .arg(settings)
             .env("NO_COLOR", "1")
             .env("TOLLGATE_LOG", "info")
             .stdout(Stdio::null())

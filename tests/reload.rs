@@ -130,6 +130,52 @@ fn a_new_window_is_filled_while_others_answer_and_nobody_loses_or_doubles_an_ale
 }
 
 #[test]
+fn instances_of_a_job_agree_on_changed_rules_before_one_of_them_answers_with_them() {
+    let bench = Bench::new(&[("a.sql", count("a", 3))], "");
+    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
+    let settings = settings.replace("[http]", "audit = \"audit\"\n[http]");
+    let settings = settings.replace("[kafka]\n", "instances = 2\n[kafka]\n");
+    let schema = std::fs::read_to_string(bench.path("rules/schema.sql")).expect("the contract");
+    let files = [("tollgate.toml", settings), ("rules/schema.sql", schema), ("rules/a.sql", count("a", 3))];
+    for (file, text) in &files {
+        bench.scratch.write(file, text);
+        bench.scratch.write(&format!("other/{file}"), text);
+    }
+    let one = bench.start_as("tollgate.toml", "one");
+    bench.wait_until("the first", || bench.log().contains("windows are filled"));
+    let two = bench.start_as("other/tollgate.toml", "two");
+    let other_log = || std::fs::read_to_string(bench.path("other/job.log")).unwrap_or_default();
+    let shares = |log: String| {
+        log.lines()
+            .rfind(|line| line.contains("partitions assigned"))
+            .unwrap_or_default()
+            .contains("partitions=1")
+    };
+    bench.wait_until("a partition each", || shares(bench.log()) && shares(other_log()));
+    let alerted = || [alerts(&bench, "a", "n").len(), bench.lines("other/alerts.ndjson").len()];
+    pay(&bench, 0..16);
+    bench.wait_until("8 alerts", || alerted() == [4, 4]);
+
+    // The folder of one instance has changed: it is ready, and goes on with the rules that both have.
+    bench.scratch.write("rules/a.sql", &count("a", 1));
+    bench.wait_until("one to be ready", || bench.log().contains("wait until these instances are"));
+    pay(&bench, 16..24);
+    bench.wait_until("16 alerts", || alerted() == [8, 8]);
+    assert!(!bench.log().contains("changed rules are in force"), "{}", bench.log());
+    let listed = |what: &str| bench.log().matches(what).count();
+    assert_eq!(listed("the rules folder is read again"), 1);
+
+    bench.scratch.write("other/rules/a.sql", &count("a", 1));
+    let both = || [bench.log(), other_log()].iter().all(|log| log.contains("changed rules are in force"));
+    bench.wait_until("both", both);
+    bench.pay("t24", "2026-11-22T10:00:24Z", "d8", "10.00");
+    bench.pay("t25", "2026-11-22T10:00:25Z", "d9", "10.00");
+    bench.flush();
+    bench.wait_until("alerts of the changed rule", || alerted() == [9, 9]);
+    assert_eq!([stop(one), stop(two)], [Some(0), Some(0)]);
+}
+
+#[test]
 fn broken_rules_and_another_contract_leave_those_in_force() {
     let bench = Bench::new(&[("a.sql", count("a", 1))], "");
     let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");

@@ -154,9 +154,14 @@ fn send(settings: &Settings, topic: &str, key: &str, value: &str) -> Result<(), 
         .map_err(|error| Failure::outside(format!("{topic} did not take the switch within 30 s: {error}")))
 }
 
+/// An event of the audit topic; null where a record is none.
+pub(super) fn audited(record: &StoredRecord) -> Value {
+    record.payload.as_deref().and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default()
+}
+
 /// The turn of a switch that a record of the audit topic is; none for any other event.
 pub(super) fn turn_of(record: &StoredRecord) -> Option<Switch> {
-    let event: Value = serde_json::from_slice(record.payload.as_deref()?).ok()?;
+    let event = audited(record);
     let to = match event["what"].as_str()? {
         "rule_on" => Stand::On,
         "rule_off" => Stand::Off,

@@ -16,7 +16,7 @@ use super::terminal;
 use crate::console::{ConnectionLimits, Console, Told};
 use crate::diagnostic::{Severity, render_all};
 use crate::event::{Clock, SystemClock};
-use crate::pipeline::{Accept, Changed, Core, JobEvent, Observers};
+use crate::pipeline::{Accept, Changed, Changes, Core, JobEvent, Observers, Peers};
 use crate::settings::{Loaded, Purpose, Settings};
 
 /// Run the job that a settings file describes, until SIGTERM or Ctrl-C.
@@ -106,7 +106,9 @@ fn run_with_changes(
     let (asked, ended) = (Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
     reload::asked_by_signal(Arc::clone(&asked))?;
     let kafka = kafka_settings(settings);
+    let peers = peers(settings, identity);
     let follower = super::rules::audit_topic(settings).map(|topic| switches::Follower {
+        peers: peers.clone(),
         kafka: &kafka,
         client_id: &settings.job.name,
         topic,
@@ -117,7 +119,14 @@ fn run_with_changes(
     if let Some(follower) = &follower {
         follower.catch_up()?;
     }
-    let job = start(settings, in_force, clock, identity, Some(observers), Some(taken_up))?;
+    let job = start(
+        settings,
+        in_force,
+        clock,
+        identity,
+        Some(observers),
+        Some(Changes { receiver: taken_up, peers }),
+    )?;
     let watch = reload::Watch { settings, in_force, changes, asked: &asked, ended: &ended };
     std::thread::scope(|scope| {
         scope.spawn(|| watch.run());
@@ -136,6 +145,20 @@ fn run_with_changes(
         ended.store(true, Ordering::Relaxed);
         ran.map_err(|error| job_failure(&error))
     })
+}
+
+/// The other instances of the job, where it has some and an audit topic to speak through.
+fn peers(settings: &Settings, identity: &Identity) -> Option<Arc<Peers>> {
+    if settings.job.instances.get() == 1 {
+        return None;
+    }
+    if super::rules::audit_topic(settings).is_none() {
+        tracing::warn!(
+            "without an audit topic under [output], each instance takes changed rules up by itself"
+        );
+        return None;
+    }
+    Some(Arc::new(Peers::new(identity.told(&settings.job.name))))
 }
 
 /// Changes that may wait for the job to take them up; then whoever prepares them waits.

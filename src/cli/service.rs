@@ -15,7 +15,7 @@ use crate::diagnostic::{Diagnostic, choices, suggest};
 use crate::event::{Clock, SystemClock};
 use crate::history::{self, History, WriterSettings};
 use crate::pipeline::{
-    Accept, Change, CoreSettings, IDLE_KEYS_AFTER, Job, JobError, JobPolicy, Kept, NextParts, Observers,
+    Accept, Changes, CoreSettings, IDLE_KEYS_AFTER, Job, JobError, JobPolicy, Kept, NextParts, Observers,
     Parts, RecoveryPolicy, RuleBudget, StreamPolicy, WarmUp,
 };
 use crate::rules::{AnswerOrder, Emit, RuleSet};
@@ -112,6 +112,13 @@ pub(super) struct Identity {
     pub accept: Vec<Accept>,
 }
 
+impl Identity {
+    /// What this process is called in headers, in the audit and in its group, where it has a name of its own.
+    pub(super) fn told(&self, job: &str) -> String {
+        self.instance.as_ref().map_or_else(|| job.to_owned(), |instance| format!("{job}-{instance}"))
+    }
+}
+
 /// A job ready to run.
 pub(super) fn start<'a>(
     settings: &'a Settings,
@@ -119,15 +126,15 @@ pub(super) fn start<'a>(
     clock: &'a dyn Clock,
     identity: &Identity,
     observers: Option<Observers>,
-    changes: Option<crossbeam_channel::Receiver<Change>>,
+    changes: Option<Changes>,
 ) -> Result<Job<'a>, Failure> {
     let set = in_force.set();
     check_shared_out(settings, &set)?;
     let kafka = kafka_settings(settings);
     let cluster = cluster(settings, &kafka)?;
     let name = &settings.job.name;
-    let member = identity.instance.as_ref().map(|instance| format!("{name}-{instance}"));
-    let policy = policy(settings, &set, identity, member.clone().unwrap_or_else(|| name.clone()))?;
+    let member = identity.instance.is_some().then(|| identity.told(name));
+    let policy = policy(settings, &set, identity, identity.told(name))?;
     let alerts = in_force.alerts(|| AlertSettings {
         cluster: cluster.clone(),
         generations: policy.recovery.generations.clone(),

@@ -4,11 +4,14 @@
 //! take over once their new windows are filled beside those in force. Where that can't be done, everything under way
 //! is delivered and committed, and windows are filled as after a restart, with nothing answered meanwhile.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use serde_json::{Value, json};
 
+use super::agreement::Peers;
 use super::incarnation::Incarnation;
 use super::job::{JobError, JobEvent};
 use super::recover;
@@ -25,6 +28,8 @@ pub enum Change {
     Rules {
         /// Makes parts that follow others.
         next: NextParts,
+        /// Their version.
+        version: String,
         /// What is different, for the audit.
         about: Value,
     },
@@ -40,6 +45,15 @@ pub enum Change {
         /// The turn that was taken.
         turn: Switch,
     },
+}
+
+/// Where changes come from.
+#[derive(Debug)]
+pub struct Changes {
+    /// Changes, prepared.
+    pub receiver: Receiver<Change>,
+    /// Other instances, with which changed rules are agreed on; none: there are no others, or no audit to speak through.
+    pub peers: Option<Arc<Peers>>,
 }
 
 /// How a change went.
@@ -71,9 +85,13 @@ impl Incarnation<'_> {
         watch: &mut impl FnMut(JobEvent<'_>),
     ) -> Result<(), JobError> {
         self.watch_making(stop, watch)?;
-        while let Some(change) = self.job.changes.as_ref().and_then(|changes| changes.try_recv().ok()) {
+        while let Some(change) =
+            self.job.changes.as_ref().and_then(|changes| changes.receiver.try_recv().ok())
+        {
             match change {
-                Change::Rules { next, about } => self.make(Wanted { next, about }, stop, watch)?,
+                Change::Rules { next, version, about } => {
+                    self.make(Wanted { next, version, about }, stop, watch)?;
+                }
                 Change::Refused { reason } => {
                     self.audit("reload_refused", json!({"reason": reason}))?;
                     self.observe_reload("refused");

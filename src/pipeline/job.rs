@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::change::{Change, Changed};
+use super::change::{Changed, Changes};
 use super::incarnation::Incarnation;
 use super::parts::Parts;
 use super::quarantine::RuleBudget;
@@ -152,7 +152,7 @@ pub struct Job<'a> {
     /// Where it tells about itself.
     pub observers: Option<Observers>,
     /// Changes of rules and switches, prepared by others; none: nothing changes while it runs.
-    pub changes: Option<crossbeam_channel::Receiver<Change>>,
+    pub changes: Option<Changes>,
     /// How to run.
     pub policy: JobPolicy,
     /// Time of day, for headers and idle partitions.

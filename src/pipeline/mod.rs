@@ -7,6 +7,7 @@
 //! What would surprise: a row too late to be answered in order is answered at once, alone, between the
 //! batches that are in order.
 
+mod agreement;
 mod change;
 mod commit;
 mod counts;
@@ -34,7 +35,8 @@ mod succession;
 mod watermark;
 mod witness;
 
-pub use change::{Change, Changed};
+pub use agreement::{KnownInstances, Peers};
+pub use change::{Change, Changed, Changes};
 pub use counts::Counts;
 pub use job::{Job, JobError, JobEvent, JobPolicy, Kept};
 pub use observe::Observers;

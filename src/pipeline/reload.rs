@@ -36,6 +36,8 @@ const SWAP_WAIT: Duration = Duration::from_secs(10);
 /// Rules that are to be in force.
 pub(super) struct Wanted {
     pub next: NextParts,
+    /// Their version.
+    pub version: String,
     /// What is different, for the audit.
     pub about: Value,
 }
@@ -43,7 +45,15 @@ pub(super) struct Wanted {
 /// Rules in the making.
 pub(super) struct Making {
     next: NextParts,
+    /// Their version.
+    pub(super) version: String,
     about: Value,
+    /// Since when this instance is ready, where it waits for others.
+    pub(super) ready_since: Option<Duration>,
+    /// What was made where no window had to be filled.
+    done: Option<Result<Successor, JobError>>,
+    /// Instances that were waited for in vain.
+    pub(super) without: Vec<String>,
     hand: Sender<Handed>,
     told: Receiver<Told>,
     signs: Arc<Signs>,
@@ -53,7 +63,7 @@ pub(super) struct Making {
 impl Making {
     /// What is to be made ready again.
     pub(super) fn again(&self) -> Wanted {
-        Wanted { next: Arc::clone(&self.next), about: self.about.clone() }
+        Wanted { next: Arc::clone(&self.next), version: self.version.clone(), about: self.about.clone() }
     }
 }
 
@@ -72,12 +82,12 @@ impl Incarnation<'_> {
         watch: &mut impl FnMut(JobEvent<'_>),
     ) -> Result<(), JobError> {
         self.making = None;
-        let Wanted { next, about } = wanted;
+        let Wanted { next, version, about } = wanted;
         if self.assigned.is_none() {
             // There are no windows yet: those of what is assigned are filled for the rules in force then.
             let (began, from) = (self.job.clock.elapsed(), self.parts.ruleset.clone());
             self.parts = (self.job.parts)()?;
-            return self.reloaded((&from, about), (false, began), watch);
+            return self.reloaded((&from, about, Vec::new()), (false, began), watch);
         }
         let (hand, handed) = bounded(BATCHES_WAITING_MAX);
         let (tell, told) = bounded(2);
@@ -99,7 +109,18 @@ impl Incarnation<'_> {
         if let Err(error) = thread {
             return self.stand_still(&error.to_string(), about, stop, watch);
         }
-        self.making = Some(Making { next, about, hand, told, signs, forked: false });
+        self.making = Some(Making {
+            next,
+            version,
+            about,
+            ready_since: None,
+            done: None,
+            without: Vec::new(),
+            hand,
+            told,
+            signs,
+            forked: false,
+        });
         Ok(())
     }
 
@@ -109,8 +130,7 @@ impl Incarnation<'_> {
         stop: &AtomicBool,
         watch: &mut impl FnMut(JobEvent<'_>),
     ) -> Result<(), JobError> {
-        let Some(making) = &self.making else { return Ok(()) };
-        let began = self.job.clock.elapsed();
+        let Some(making) = &mut self.making else { return Ok(()) };
         match making.told.try_recv() {
             Ok(Told::Fork(widened)) => {
                 if let Some(widened) = widened {
@@ -118,17 +138,25 @@ impl Incarnation<'_> {
                 }
                 self.fork();
             }
-            Ok(Told::Done(done)) => return self.made(*done, began, (stop, watch)),
+            Ok(Told::Done(done)) if done.is_err() => {
+                return self.made(*done, self.job.clock.elapsed(), (stop, watch));
+            }
+            Ok(Told::Done(done)) => making.done = Some(*done),
             Err(_) => {}
+        }
+        if self.making.as_ref().is_some_and(|making| making.done.is_some()) {
+            return self.take_over(stop, watch);
         }
         let Some(making) = &self.making else { return Ok(()) };
         if making.signs.rows_waiting.load(Ordering::Relaxed) > ROWS_WAITING_MAX {
             let about = making.about.clone();
             return self.stand_still("events come faster than windows are filled", about, stop, watch);
         }
-        if !making.signs.caught_up.load(Ordering::Acquire) {
+        if !making.signs.caught_up.load(Ordering::Acquire) || !self.agreed()? {
             return Ok(());
         }
+        let Some(making) = &self.making else { return Ok(()) };
+        let began = self.job.clock.elapsed();
         // Sending fails where the thread has ended, and then what it said last is there to be read.
         let _ = making.hand.send(Handed::End);
         match making.told.recv_timeout(SWAP_WAIT) {
@@ -137,6 +165,18 @@ impl Incarnation<'_> {
                 let about = making.about.clone();
                 self.stand_still("they did not catch up in time", about, stop, watch)
             }
+        }
+    }
+
+    /// Has rules take over whose windows are all there already, once the other instances have them ready too.
+    fn take_over(&mut self, stop: &AtomicBool, watch: &mut impl FnMut(JobEvent<'_>)) -> Result<(), JobError> {
+        if !self.agreed()? {
+            return Ok(());
+        }
+        let began = self.job.clock.elapsed();
+        match self.making.as_mut().and_then(|making| making.done.take()) {
+            Some(done) => self.made(done, began, (stop, watch)),
+            None => Ok(()),
         }
     }
 
@@ -187,7 +227,7 @@ impl Incarnation<'_> {
         (stop, watch): (&AtomicBool, &mut impl FnMut(JobEvent<'_>)),
     ) -> Result<(), JobError> {
         let Some(making) = self.making.take() else { return Ok(()) };
-        let about = making.about.clone();
+        let (about, without) = (making.about.clone(), making.without.clone());
         let Successor { parts, filled, complete_from } = match done {
             Ok(successor) => successor,
             Err(error) => return self.stand_still(&error.to_string(), about, stop, watch),
@@ -198,7 +238,7 @@ impl Incarnation<'_> {
             return self.stand_still(&error.to_string(), about, stop, watch);
         }
         self.complete_from = self.complete_from.max(complete_from);
-        self.reloaded((&from, about), (filled != Filled::Not, began), watch)
+        self.reloaded((&from, about, without), (filled != Filled::Not, began), watch)
     }
 
     /// Windows can't be filled beside the rules in force: they are filled with nothing answered meanwhile.
@@ -217,13 +257,13 @@ impl Incarnation<'_> {
         let (began, from) = (self.job.clock.elapsed(), self.parts.ruleset.clone());
         self.flush_rules();
         self.refill(stop, watch)?;
-        self.reloaded((&from, about), (true, began), watch)
+        self.reloaded((&from, about, Vec::new()), (true, began), watch)
     }
 
     /// Tells that other rules are in force.
     fn reloaded(
         &mut self,
-        (from, about): (&str, Value),
+        (from, about, without): (&str, Value, Vec<String>),
         (filled, began): (bool, Duration),
         watch: &mut impl FnMut(JobEvent<'_>),
     ) -> Result<(), JobError> {
@@ -231,9 +271,12 @@ impl Incarnation<'_> {
         let version = self.parts.ruleset.clone();
         self.observe_reload("done");
         self.observe_rule_set();
-        let what = json!({
+        let mut what = json!({
             "from": from, "to": version, "rules": about, "windows_filled": filled, "pause_ms": pause.as_millis() as u64,
         });
+        if !without.is_empty() {
+            what["without"] = json!(without);
+        }
         self.audit("reloaded", what)?;
         watch(JobEvent::Changed(&Changed::Reloaded { version, filled, pause }));
         Ok(())

@@ -87,10 +87,10 @@ impl Watch<'_> {
         let alerts = self.in_force.known_alerts();
         // Whatever is wrong with them shows here, before anything is changed.
         parts(self.settings, &set, &alerts).map_err(|error| error.to_string())?;
-        let about = difference(&before, &set);
+        let (about, version) = (difference(&before, &set), set.version.clone());
         let set = Arc::new(set);
         self.in_force.replace(Arc::clone(&set));
-        Ok(Change::Rules { next: next_parts(self.settings, set, alerts), about })
+        Ok(Change::Rules { next: next_parts(self.settings, set, alerts), version, about })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Follows the audit topic for switches of rules, and tells the job of each turn.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -7,9 +8,9 @@ use crossbeam_channel::Sender;
 
 use crate::cli::failure::Failure;
 use crate::cli::in_force::InForce;
-use crate::cli::rules::turn_of;
+use crate::cli::rules::{audited, turn_of};
 use crate::cli::service::source_failure;
-use crate::pipeline::Change;
+use crate::pipeline::{Change, KnownInstances, Peers};
 use crate::rules::Standings;
 use crate::source::kafka::{Followed, KafkaSettings, TopicReader};
 
@@ -26,6 +27,8 @@ pub(super) struct Follower<'a> {
     pub topic: &'a str,
     pub in_force: &'a InForce,
     pub changes: Sender<Change>,
+    /// Other instances of the job, where there are some.
+    pub peers: Option<Arc<Peers>>,
     /// Set when the job has ended.
     pub ended: &'a AtomicBool,
 }
@@ -88,15 +91,22 @@ impl Follower<'_> {
                 }
             };
             let mut standings = Standings::default();
+            let mut known = KnownInstances::default();
             let mut turns = Vec::new();
             let mut current = false;
             let followed = reader.follow(|event| {
                 match event {
-                    Followed::Record(record) => turns.extend(turn_of(&record)),
+                    Followed::Record(record) => {
+                        turns.extend(turn_of(&record));
+                        known.note(&audited(&record));
+                    }
                     Followed::CaughtUp => current = true,
                     Followed::Nothing => {}
                 }
                 if current {
+                    if let Some(peers) = &self.peers {
+                        peers.set(known.clone());
+                    }
                     for turn in turns.drain(..) {
                         standings.turn(turn.clone());
                         self.tell(&standings, turn);
