@@ -1,18 +1,17 @@
 //! Cost of a row in a tree ensemble: by rows of a batch, by depth, and of what an alert says of its model.
 //!
 //! 100 trees over 30 features, every one of them full: each row asks `depth` questions a tree, whose answers no
-//! processor can guess. With `TOLLGATE_MODEL` (a model file) and `TOLLGATE_ROWS` (float32 values, row by row) it
-//! measures these instead and prints one line of JSON, for `benches/peers/score`.
+//! processor can guess.
+//! `benches/peers/score` sets real models beside their libraries.
 
 use std::hint::black_box;
 use std::path::Path;
 
 use arrow::array::Float64Array;
-use criterion::{BenchmarkId, Criterion, Throughput};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
-use tollgate::event::{Clock, SystemClock};
 use tollgate::score::Model;
 
 const FEATURES: usize = 30;
@@ -76,38 +75,5 @@ fn by_batch(criterion: &mut Criterion) {
     });
 }
 
-/// Nanoseconds a row of a model file over given rows, in batches of [`BATCH`]: the quickest of five passes.
-fn given(model: &str, rows: &str) {
-    let model = Model::open(Path::new(model)).expect("a model");
-    let bytes = std::fs::read(rows).expect("rows");
-    let values: Vec<f32> = bytes
-        .chunks_exact(4)
-        .map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four bytes")))
-        .collect();
-    let batches: Vec<_> =
-        values.chunks(BATCH * model.features).map(|batch| columns(batch, model.features)).collect();
-    let pass = || {
-        let clock = SystemClock::start();
-        let sum: f64 = batches
-            .iter()
-            .map(|batch| model.predict(&batch.iter().collect::<Vec<_>>()).iter().sum::<f64>())
-            .sum();
-        (clock.elapsed().as_secs_f64(), sum)
-    };
-    let passes: Vec<(f64, f64)> = (0..5).map(|_| pass()).collect();
-    let seconds = passes.iter().map(|(seconds, _)| *seconds).fold(f64::INFINITY, f64::min);
-    #[expect(clippy::cast_precision_loss, reason = "a measurement")]
-    let rows = (values.len() / model.features) as f64;
-    println!("{}", json!({"ns_a_row": seconds * 1e9 / rows, "mean": passes[0].1 / rows}));
-}
-
-fn main() {
-    match (std::env::var("TOLLGATE_MODEL"), std::env::var("TOLLGATE_ROWS")) {
-        (Ok(model), Ok(rows)) => given(&model, &rows),
-        _ => {
-            let mut criterion = Criterion::default().configure_from_args();
-            by_batch(&mut criterion);
-            criterion.final_summary();
-        }
-    }
-}
+criterion_group!(benches, by_batch);
+criterion_main!(benches);

@@ -22,6 +22,7 @@ import treelite
 import xgboost as xgb
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROGRAM = os.environ.get("TOLLGATE_BIN") or str(ROOT / "target/release/tollgate")
 ROWS, FEATURES, BATCH, PASSES = 102_400, 30, 1024, 5
 BAR_NS, BAR_RATIO = 1000.0, 0.8
 rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
@@ -41,16 +42,11 @@ def timed(predict):
     return best * 1e9 / ROWS, mean
 
 
-def bench_binary():
-    built = subprocess.run(["cargo", "bench", "--bench", "score", "--no-run", "--message-format", "json"], cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True)
-    found = [json.loads(line) for line in built.stdout.splitlines() if line.startswith("{")]
-    return next(one["executable"] for one in reversed(found) if one.get("target", {}).get("name") == "score" and one.get("executable"))
-
-
-def ours(binary, model, rows):
-    done = subprocess.run([binary], env={**os.environ, "TOLLGATE_MODEL": str(model), "TOLLGATE_ROWS": str(rows)}, stdout=subprocess.PIPE, check=True, text=True)
-    said = json.loads(done.stdout.splitlines()[-1])
-    return said["ns_a_row"], said["mean"]
+def ours(rules, name):
+    command = [PROGRAM, "models", "--rules", str(rules), "--measure", "--rows", str(rules / "rows.f32"), "--format", "json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    said = next(model for model in json.loads(done.stdout)["models"] if model["model"] == name)
+    return said["ns_a_row"], said["mean_prediction"]
 
 
 def compiled(model, folder, name):
@@ -60,23 +56,27 @@ def compiled(model, folder, name):
 
 
 def main():
-    binary, failed = bench_binary(), False
+    failed = False
+    if not pathlib.Path(PROGRAM).exists():
+        sys.exit(f"{PROGRAM} is not there: cargo build --release, or name a binary in TOLLGATE_BIN")
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         x.tofile(folder / "rows.f32")
+        (folder / "schema.sql").write_text("CREATE TABLE t (id BIGINT NOT NULL, event_time TIMESTAMP NOT NULL, PRIMARY KEY (id));")
+        (folder / "models").mkdir()
         booster = xgb.train({"max_depth": 6, "objective": "binary:logistic", "nthread": 2, "eta": 0.1}, xgb.DMatrix(x, truth), 100)
-        booster.save_model(folder / "xgb.json")
+        booster.save_model(folder / "models" / "xgb.json")
         booster.set_param({"nthread": 1})
         light = lgb.train({"objective": "binary", "num_leaves": 64, "max_depth": 6, "verbose": -1, "num_threads": 2}, lgb.Dataset(x.astype(np.float64), truth), 100)
-        light.save_model(folder / "lgb.txt")
+        light.save_model(folder / "models" / "lgb.txt")
         models = [
-            ("XGBoost", folder / "xgb.json", lambda batch: booster.inplace_predict(batch), treelite.frontend.from_xgboost(booster)),
-            ("LightGBM", folder / "lgb.txt", lambda batch: light.predict(batch, num_threads=1), treelite.frontend.from_lightgbm(light)),
+            ("XGBoost", "xgb", lambda batch: booster.inplace_predict(batch), treelite.frontend.from_xgboost(booster)),
+            ("LightGBM", "lgb", lambda batch: light.predict(batch, num_threads=1), treelite.frontend.from_lightgbm(light)),
         ]
         print("| model | Tollgate ns a row | its library | tl2cgen | to the quickest peer |\n|---|---|---|---|---|")
         for name, file, library, tree_model in models:
             generated = compiled(tree_model, folder, name)
-            contenders = {"Tollgate": lambda: ours(binary, file, folder / "rows.f32"), "library": lambda: timed(library), "tl2cgen": lambda: timed(generated)}
+            contenders = {"Tollgate": lambda: ours(folder, file), "library": lambda: timed(library), "tl2cgen": lambda: timed(generated)}
             runs = {who: [] for who in contenders}
             for _ in range(rounds):
                 for who, run in contenders.items():

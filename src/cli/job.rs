@@ -28,10 +28,11 @@ pub(super) fn order_of(emit: Option<EmitArgument>) -> AnswerOrder {
     }
 }
 
-/// Reads and compiles a rules folder or a rule file.
+/// Reads and compiles a rules folder, or a rule file, which then runs whatever its status.
 pub(super) fn open_rules(path: &Path, schema: Option<&Path>, order: AnswerOrder) -> Result<RuleSet, Failure> {
     let files = RuleFiles::open(path, schema).map_err(Failure::usage)?;
-    RuleSet::compile(files, order).map_err(|findings| {
+    let alone = path.is_file();
+    RuleSet::compile_chosen(files, order, |header| alone || header.runs()).map_err(|findings| {
         eprint!("{}", render_all(&findings, terminal::colour_of_errors()));
         Failure::findings("the event contract can't be used")
     })

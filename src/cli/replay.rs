@@ -68,7 +68,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let clock = SystemClock::start();
     let set = open_sound_rules(&arguments.rules, arguments.schema.as_deref(), order_of(arguments.emit))?;
     if set.running().next().is_none() {
-        return Err(Failure::usage("no rule runs: each is a draft or off"));
+        return Err(Failure::usage(
+            "no rule runs: each is a draft or off; name the file of one to run it all the same",
+        ));
     }
     let threads = usize::from(arguments.threads);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(Failure::outside)?;
