@@ -82,6 +82,19 @@
 //! **A switch is a record, not a call.** Instances follow the audit topic, so a rule that is switched off is off on all of
 //! them and after a restart, and who did it is told where everything else is.
 //!
+//! **Instances agree on changed rules through the same topic.** Each says there that it is ready, and reads what the others
+//! say; nobody leads, and the group protocol of Kafka carries nothing of it. One that died without a word is waited for
+//! a minute and no longer, since old rules for ever are worse than mixed ones for a moment.
+//!
+//! **Points of a hit come from SQL.** What maps a model's score to points is a selected column, so there is no second language
+//! for it, and it is versioned, tested and replayed as the rest of the rule is.
+//!
+//! **Weights are fitted here, not by a library.** It is one convex minimum over what rules say, a hundred lines that add no
+//! dependency to the job; a test compares it with scikit-learn.
+//!
+//! **A shallow tree is walked as a perfect one.** Its questions then need no links and no case for what is missing, at the
+//! cost of places for leaves that stand higher; past eight levels these would be too many.
+//!
 //! **A rule past its cost goes into shadow by the switch that operators turn.** So it is audited, holds on every instance
 //! and over a restart, and is turned back in the same way. Its cost is measured on one batch in sixteen, for the clock
 //! costs more than a batch of one row.
