@@ -232,4 +232,10 @@ fn a_backtest_says_how_far_a_model_has_moved_from_the_training_period_that_anoth
         model["baseline_rows"].is_null() && said.contains("make it anew with `tollgate backtest --baseline`"),
         "{said}"
     );
+    std::fs::write(folder.path().join("models/risk.baseline"), "{}").unwrap();
+    let (model, said) = models();
+    assert!(
+        model["baseline_rows"].is_null() && said.contains("the baseline can't be used: missing field"),
+        "{said}"
+    );
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use datafusion_sql::sqlparser::ast::Statement;
 
-use crate::diagnostic::{Diagnostic, SourceText};
+use crate::diagnostic::{Diagnostic, Severity, SourceText};
 use crate::score::{Baseline, Model};
 use crate::sql::{CatalogSources, List, parse_statements};
 
@@ -113,8 +113,9 @@ impl RuleFiles {
                 Ok(baseline) => self.catalog.baselines.push((name, baseline)),
                 Err(cause) => {
                     let message = format!("the baseline can't be used: {cause}");
-                    self.diagnostics
-                        .push(Diagnostic::file_error(path.display(), message).with_code("baseline"));
+                    let finding = Diagnostic::file_error(path.display(), message).with_code("baseline");
+                    // Nothing is answered by it, so nothing waits for it to be mended.
+                    self.diagnostics.push(Diagnostic { severity: Severity::Warning, ..finding });
                 }
             }
             return;
