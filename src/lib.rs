@@ -76,8 +76,8 @@
 //!
 //! **A changed rule set goes on with the windows of the one before.** A window state is named by what it is made of, down
 //! to the streams, so states of two graphs are found equal without a search. Where each state of the new graph is there,
-//! states change hands between two batches. Where one is new, the job commits and fills its windows as after a
-//! restart: one way to fill windows, and no second one beside the live rows.
+//! states change hands between two batches. Where one is new, a thread fills it from history and topic, by the code
+//! that a restart fills windows with, while the rules in force go on answering.
 //!
 //! **A switch is a record, not a call.** Instances follow the audit topic, so a rule that is switched off is off on all of
 //! them and after a restart, and who did it is told where everything else is.

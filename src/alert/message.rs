@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::identity::RuleIdentity;
 use super::json;
+use crate::event::{Coordinates, Partition};
 use crate::rules::Action;
 
 /// An alert as it leaves. Keys are in the order in which they are written.
@@ -39,13 +40,20 @@ pub(super) struct Entity<'a> {
     pub id: &'a str,
 }
 
-/// Where its event stands.
-#[derive(serde::Serialize)]
-pub(super) struct Source<'a> {
-    pub cluster: &'a str,
-    pub topic: &'a str,
-    pub partition: i32,
-    pub offset: i64,
+/// Where an event stands, as alerts and decisions say it.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct Source<'a> {
+    cluster: &'a str,
+    topic: &'a str,
+    partition: i32,
+    offset: i64,
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn of(cluster: &'a str, coordinates: &'a Coordinates) -> Self {
+        let Partition { topic, partition } = &coordinates.partition;
+        Self { cluster, topic, partition: *partition, offset: coordinates.offset.0 }
+    }
 }
 
 /// Selected columns of one hit, by their names.

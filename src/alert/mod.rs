@@ -27,6 +27,7 @@ use budget::{Budgets, FoldedHit};
 pub(crate) use json::key as text_value;
 pub use json::value as json_value;
 use message::Message;
+pub(crate) use message::Source;
 pub use models::{FEATURES_TOLD, ModelScore};
 pub(crate) use place::source_of;
 use place::{Place, in_order_of_rows};
@@ -397,6 +398,7 @@ impl AlertMaker {
         };
         let reason = reason::sentence(&header.reason, |name| column(rule, found, name), place.hit);
         let points = points(rule, found, place.hit);
+        let (scores, told) = models::told(found, place.hit);
         let alert_id = self.alert_id(&coordinates, stream, rule, place.ordinal);
         let value = Message {
             schema: "tollgate.alert/1",
@@ -414,14 +416,9 @@ impl AlertMaker {
                 .filter(|since| event_time < *since)
                 .map(|since| since.to_string()),
             suppressed_before,
-            source: message::Source {
-                cluster: &self.settings.cluster,
-                topic: &coordinates.partition.topic,
-                partition: coordinates.partition.partition,
-                offset: coordinates.offset.0,
-            },
+            source: Source::of(&self.settings.cluster, &coordinates),
             past_max_age: stale,
-            models: models::told(found, place.hit),
+            models: told,
         }
         .bytes();
         Alert {
@@ -435,7 +432,7 @@ impl AlertMaker {
             row: place.row,
             coordinates,
             points,
-            models: models::scores(found, place.hit),
+            models: scores,
             value,
         }
     }

@@ -1,7 +1,5 @@
 //! What models said of a hit, and what moved them: for alerts, and shorter for decisions.
 
-use std::sync::Arc;
-
 use arrow::array::{Array, AsArray, Float64Array};
 use arrow::datatypes::Float64Type;
 use serde_json::{Map, Value, json};
@@ -24,34 +22,38 @@ pub struct ModelScore {
 
 /// What the models of a rule said of one hit; the first where a rule asks one model about several things.
 pub(super) fn scores(found: &QueryHits, hit: usize) -> Vec<ModelScore> {
-    let mut scores: Vec<ModelScore> = Vec::new();
-    for asked in &found.scores {
-        let score = score(asked, &row(asked, hit));
-        if scores.iter().all(|known| known.name != score.name) {
-            scores.push(score);
-        }
-    }
-    scores
+    scored(found, hit).into_iter().map(|(score, ..)| score).collect()
 }
 
-/// The same with what moved each model, as alerts say it; none where the rule asks none.
-pub(super) fn told(found: &QueryHits, hit: usize) -> Option<Value> {
-    if found.scores.is_empty() {
-        return None;
-    }
+/// The same, and as alerts say it with what moved each model; none where the rule asks none.
+pub(super) fn told(found: &QueryHits, hit: usize) -> (Vec<ModelScore>, Option<Value>) {
     let mut models = Map::new();
-    for asked in &found.scores {
-        let row = row(asked, hit);
-        let ModelScore { name, version, score } = score(asked, &row);
-        let mut said = json!({"version": version, "score": score});
+    let mut scores = Vec::new();
+    for (scored, asked, row) in scored(found, hit) {
+        let mut said = json!({"version": scored.version, "score": scored.score});
         if let Some(reasons) = reasons(asked, &row)
             && let (Value::Object(said), Value::Object(reasons)) = (&mut said, reasons)
         {
             said.extend(reasons);
         }
-        models.entry(name).or_insert(said);
+        models.insert(scored.name.clone(), said);
+        scores.push(scored);
     }
-    Some(Value::Object(models))
+    (scores, (!models.is_empty()).then_some(Value::Object(models)))
+}
+
+/// Each model once, with what it was given.
+fn scored(found: &QueryHits, hit: usize) -> Vec<(ModelScore, &HitScores, Vec<f64>)> {
+    let mut scores: Vec<(ModelScore, &HitScores, Vec<f64>)> = Vec::new();
+    for asked in &found.scores {
+        let name = name(asked);
+        if scores.iter().all(|(known, ..)| known.name != name) {
+            let row = row(asked, hit);
+            let (version, score) = (asked.model.version.clone(), score(asked, &row));
+            scores.push((ModelScore { name, version, score }, asked, row));
+        }
+    }
+    scores
 }
 
 /// A row of features; NaN where one is missing.
@@ -63,21 +65,23 @@ fn row(asked: &HitScores, hit: usize) -> Vec<f64> {
     asked.features.iter().map(value).collect()
 }
 
-fn score(asked: &HitScores, row: &[f64]) -> ModelScore {
-    let columns: Vec<Float64Array> = row.iter().map(|value| Float64Array::from(vec![*value])).collect();
-    let predicted = asked.model.predict(&columns.iter().collect::<Vec<_>>());
-    let score = predicted.get(asked.class).copied().unwrap_or(f64::NAN);
-    let name = match asked.model.classes {
+fn name(asked: &HitScores) -> String {
+    match asked.model.classes {
         1 => asked.model.name.clone(),
         _ => format!("{}#{}", asked.model.name, asked.class),
-    };
-    ModelScore { name, version: asked.model.version.clone(), score }
+    }
+}
+
+fn score(asked: &HitScores, row: &[f64]) -> f64 {
+    let columns: Vec<Float64Array> = row.iter().map(|value| Float64Array::from(vec![*value])).collect();
+    let predicted = asked.model.predict(&columns.iter().collect::<Vec<_>>());
+    predicted.get(asked.class).copied().unwrap_or(f64::NAN)
 }
 
 /// Contributions to the sum before the objective's transform, the largest first; none where the model's file does not
 /// say how its training rows were spread.
 fn reasons(asked: &HitScores, row: &[f64]) -> Option<Value> {
-    let found = Arc::clone(&asked.model).contributions(row, asked.class)?;
+    let found = asked.model.contributions(row, asked.class)?;
     let mut order: Vec<usize> = (0..found.features.len()).collect();
     order.sort_by(|a, b| found.features[*b].abs().total_cmp(&found.features[*a].abs()).then(a.cmp(b)));
     order.retain(|feature| found.features[*feature] != 0.0);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::alert::{AlertBatch, AlertMaker, ModelScore, effective, source_of};
+use crate::alert::{AlertBatch, AlertMaker, ModelScore, Source, effective, source_of};
 use crate::decode::DecodedBatch;
 use crate::event::{Coordinates, EventTime};
 use crate::graph::RowError;
@@ -95,14 +95,6 @@ struct HitMessage<'a> {
 struct Degraded<'a> {
     rule_id: &'a str,
     outcome: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-struct Source<'a> {
-    cluster: &'a str,
-    topic: &'a str,
-    partition: i32,
-    offset: i64,
 }
 
 /// What an event is decided by, beside its batch.
@@ -235,12 +227,7 @@ fn decision(
         models: models_of(&hits),
         hits,
         degraded,
-        source: Source {
-            cluster: &ids.cluster,
-            topic: &coordinates.partition.topic,
-            partition: coordinates.partition.partition,
-            offset: coordinates.offset.0,
-        },
+        source: Source::of(&ids.cluster, &coordinates),
     };
     let value = serde_json::to_vec(&message).unwrap_or_default();
     let key = batch.rows.keys.get(row as usize).cloned().flatten();
