@@ -39,6 +39,9 @@ pub struct Note {
     /// The record before the next one, by which a topic is known again; none where none was read.
     #[serde(rename = "last", default, skip_serializing_if = "Option::is_none")]
     pub last: Option<RecordMark>,
+    /// Whether the transaction after this commit ended in part: what is answered from here on may have been sent.
+    #[serde(rename = "again", default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
 }
 
 /// What tells a record from another one at the same offset of a topic that was made anew.
@@ -78,6 +81,7 @@ impl Note {
             generation: 0,
             complete_from: None,
             last: None,
+            again: false,
         }
     }
 
@@ -101,6 +105,15 @@ impl Note {
             return Err(NoteError(format!("format {} where this version reads {FORMAT}", note.format)));
         }
         Ok(Some(note))
+    }
+
+    /// The same commit's note, for whoever goes on from it after the transaction behind it ended in part; a note that
+    /// can't be read stays as it is.
+    pub fn marked_again(text: &str) -> String {
+        match Self::read(text) {
+            Ok(Some(note)) => Self { again: true, ..note }.write(),
+            _ => text.to_owned(),
+        }
     }
 
     /// The note as text.

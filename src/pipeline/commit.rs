@@ -74,7 +74,8 @@ impl Incarnation<'_> {
     }
 
     pub(super) fn commits(&mut self) -> Vec<PartitionCommit> {
-        let Self { offsets, parts, table, counts, job, complete_from, .. } = self;
+        self.already.take_if(|already| already.done(&self.offsets));
+        let Self { offsets, parts, table, counts, job, complete_from, already, .. } = self;
         let ruleset = parts.ruleset.clone();
         let core = &mut parts.core;
         let watermark = Some(core.watermarks().current()).filter(|watermark| *watermark != i64::MIN);
@@ -89,6 +90,7 @@ impl Incarnation<'_> {
                 partitions: counts.get(&partition.topic).copied().unwrap_or_default(),
                 generation: job.policy.recovery.generation(stream),
                 complete_from: *complete_from,
+                again: already.is_some(),
                 ..Note::new(Offset(0))
             };
             Standing { waiting_from: core.waiting_from(index), note }

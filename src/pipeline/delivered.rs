@@ -41,12 +41,18 @@ impl Delivered {
     }
 }
 
-/// Alerts about events of this time and later. An event time is at most `limits.future` past its record's
-/// time, and an alert is sent after its record, so older records of the topics can be left out.
+/// From when on messages about events of this time and later were sent, microseconds. An event time is at most
+/// `limits.future` past its record's time, and a message is sent after its record.
+pub(super) fn sent_from(job: &Job<'_>, events_from: i64) -> i64 {
+    let future = job.policy.recovery.future.0;
+    events_from.saturating_sub(future).saturating_sub(CLOCKS_DIFFER_MICROS).max(0)
+}
+
+/// Alerts about events of this time and later.
 pub(super) fn read(job: &Job<'_>, events_from: i64) -> Result<Delivered, JobError> {
     let policy = &job.policy.recovery;
     let (kafka, group) = (&job.consumer.kafka, &job.consumer.group);
-    let sent_from = events_from.saturating_sub(policy.future.0).saturating_sub(CLOCKS_DIFFER_MICROS).max(0);
+    let sent_from = sent_from(job, events_from);
     let mut delivered = Delivered::default();
     for topic in &policy.alert_topics {
         // What another instance committed a moment ago may not be visible yet, and must not be missed.

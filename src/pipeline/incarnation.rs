@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
 
+use super::already::AlreadySent;
 use super::job::{Job, JobError, JobEvent};
 use super::messages::{MessageContext, decision_messages, messages, summary_messages};
 use super::observe::Seen;
@@ -27,7 +28,7 @@ use crate::event::{Offset, Partition, crash_point};
 use crate::history::Writer;
 use crate::labels::Labels;
 use crate::metrics::Phase;
-use crate::sink::{Outgoing, Sink, SinkError, probe};
+use crate::sink::{Outgoing, Sink, SinkError, end_hanging, probe};
 use crate::source::kafka::{Assigned, KafkaEvent, KafkaSource, SourceError};
 use crate::source::{Fetched, Partitions, RawBatch};
 
@@ -53,6 +54,9 @@ const DISCARD_WAIT: Duration = Duration::from_secs(10);
 /// How long a producer that was shut out waits to hear whether its consumer was too.
 const VERDICT_WAIT: Duration = Duration::from_secs(8);
 
+/// So long after brokers were away a member may still be on its way back into the group.
+const REJOINED_WITHIN: Duration = Duration::from_secs(60);
+
 /// Steps between two looks at what window state holds.
 const STEPS_PER_WEIGHING: u64 = 64;
 
@@ -72,6 +76,12 @@ pub(super) struct Incarnation<'a> {
     pub(super) step: u64,
     /// Whether the audit knows that this life answers.
     started: bool,
+    /// When the brokers were last away.
+    outage: Option<Duration>,
+    /// Whether a transaction of before ended in part.
+    hung: bool,
+    /// What of it was sent.
+    pub(super) already: Option<AlreadySent>,
     /// Whether it was told to stop while windows were being filled: time is not what it was, so nothing may be
     /// committed.
     pub(super) interrupted: bool,
@@ -102,6 +112,10 @@ impl<'a> Incarnation<'a> {
     pub(super) fn start(job: &'a Job<'a>, birth: Birth) -> Result<Self, JobError> {
         let parts = (job.parts)()?;
         let mut sink = (job.sink)()?;
+        let hung = match sink.transactions() {
+            Some(transactions) => end_hanging(transactions, &job.consumer, &Note::marked_again)?,
+            None => false,
+        };
         if let (Birth::First, Some(transactions)) = (birth, sink.transactions())
             && !probe(transactions)?
         {
@@ -120,6 +134,9 @@ impl<'a> Incarnation<'a> {
             history: None,
             step: 0,
             started: false,
+            outage: None,
+            hung,
+            already: None,
             interrupted: false,
             offsets: Offsets::default(),
             table: Partitions::default(),
@@ -136,9 +153,11 @@ impl<'a> Incarnation<'a> {
         })
     }
 
-    /// Whether this life ever had partitions.
-    pub(super) fn assigned_before(&self) -> bool {
-        !self.held.is_empty()
+    /// Whether a request to join that was sent again may have shut this process out: it had no partition yet, or the
+    /// brokers were away a moment ago.
+    pub(super) fn may_shut_itself_out(&self) -> bool {
+        let lately = |outage: Duration| self.job.clock.elapsed().saturating_sub(outage) < REJOINED_WITHIN;
+        self.held.is_empty() || self.outage.is_some_and(lately)
     }
 
     /// Whether anything was committed in this life.
@@ -162,7 +181,12 @@ impl<'a> Incarnation<'a> {
                 KafkaEvent::Assigned(assigned) => self.assigned(&assigned, stop, watch)?,
                 KafkaEvent::Revoked { partitions, lost } => self.revoked(&partitions, lost)?,
                 KafkaEvent::Idle => self.idle(watch)?,
-                KafkaEvent::Error(fault) if fault.retry() => watch(JobEvent::Fault(&fault)),
+                KafkaEvent::Error(fault) if fault.retry() => {
+                    if matches!(fault, SourceError::Outage { .. }) {
+                        self.outage = Some(self.job.clock.elapsed());
+                    }
+                    watch(JobEvent::Fault(&fault));
+                }
                 KafkaEvent::Error(fault) => return Err(fault.into()),
             }
             self.take_changes(stop, watch)?;
@@ -294,6 +318,9 @@ impl<'a> Incarnation<'a> {
         outgoing.extend(
             set_aside.map(|dead_letter| crate::sink::dead_letter_message(dead_letter, policy.masking)),
         );
+        if let Some(already) = &mut self.already {
+            already.leave_out(&mut outgoing);
+        }
         let step = self.next_step();
         self.seen.published(step, timestamps);
         crash_point("before-produce");
@@ -356,7 +383,13 @@ impl<'a> Incarnation<'a> {
         self.counts = assigned.partitions.iter().map(|a| (a.partition.topic.clone(), a.partitions)).collect();
         let from = match self.retained(assigned) {
             Some(from) => from,
-            None => recover::recover(self, assigned, stop, watch)?,
+            None => {
+                if let Some(transactions) = self.sink.transactions() {
+                    let topics = transactions.topics();
+                    self.already = AlreadySent::read(self.job, topics, assigned, self.hung)?;
+                }
+                recover::recover(self, assigned, stop, watch)?
+            }
         };
         self.interrupted |= stop.load(Ordering::Relaxed);
         self.held.clone_from(&partitions);

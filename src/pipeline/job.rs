@@ -176,10 +176,10 @@ impl Job<'_> {
                 Ok(()) => return incarnation.end(),
                 Err(error) => incarnation.died(error, stop),
             };
-            // A request to join that is sent again after a broker was away fences the one before it: a process that
-            // was shut out before it had any partition was probably shut out by itself.
+            // A request to join that is sent again after a broker was away fences the one before it: such a process
+            // was probably shut out by itself.
             let by_itself = matches!(&ended, JobError::Source(fault) if fault.fenced())
-                && !incarnation.assigned_before()
+                && incarnation.may_shut_itself_out()
                 && failures < FENCED_WHILE_JOINING_MAX;
             if !ended.restarts() && !by_itself {
                 return Err(ended);

@@ -8,6 +8,7 @@
 //! batches that are in order.
 
 mod agreement;
+mod already;
 mod change;
 mod commit;
 mod counts;

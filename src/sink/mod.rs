@@ -18,7 +18,9 @@ pub use dead_letter::{Masking, dead_letter_message};
 pub use file::{AlertFormat, FileSink, FileSinkSettings};
 pub use kafka::{KafkaSink, KafkaSinkSettings, Topics};
 pub use routed::RoutedSink;
-pub use transactions::{PRODUCERS, RefusedMessages, TransactionSettings, TransactionSink, probe};
+pub use transactions::{
+    PRODUCERS, RefusedMessages, TransactionSettings, TransactionSink, end_hanging, probe,
+};
 
 use std::fmt;
 use std::path::PathBuf;

@@ -19,8 +19,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{Producer, ProducerContext};
 
+use super::outage::{Outages, Watch};
 use super::{TransactionProducer, WAIT, serve_events};
-use crate::event::{Clock, Coordinates, SystemClock, crash_point};
+use crate::event::{Coordinates, crash_point};
 use crate::sink::deliveries::about_itself;
 use crate::sink::{Destination, SinkError};
 use crate::source::kafka::{PartitionCommit, log_line, offsets_to_commit, words};
@@ -48,6 +49,7 @@ pub(super) struct Committer {
     pub(super) to_commit: Receiver<Closed>,
     pub(super) settled: Sender<Settled>,
     pub(super) abandoned: Arc<AtomicBool>,
+    pub(super) outages: Arc<Outages>,
 }
 
 /// How long one request of a commit may take before it is repeated.
@@ -59,14 +61,14 @@ const ATTEMPTS_MAX: usize = 16;
 
 impl Committer {
     pub(super) fn run(self) {
-        let clock = SystemClock::start();
         let mut failed = None;
+        let mut watch = Watch::default();
         while let Ok(closed) = self.to_commit.recv() {
-            let mut began = clock.elapsed();
+            let mut began = self.outages.elapsed();
             let outcome = match &failed {
                 None => drain(&closed.producer).and_then(|()| {
-                    began = clock.elapsed();
-                    commit(&closed, &self.abandoned)
+                    began = self.outages.elapsed();
+                    self.commit(&closed, &mut watch)
                 }),
                 Some(reason) => Err(SinkError::Transaction {
                     attempt: "committing a transaction",
@@ -77,30 +79,47 @@ impl Committer {
                 tracing::warn!(id = self.id, %error, "a transaction was not committed");
                 failed.get_or_insert_with(|| error.to_string());
             }
-            let took = clock.elapsed().saturating_sub(began);
+            let took = self.outages.elapsed().saturating_sub(began);
             let settled = Settled { producer: closed.producer, step: closed.step, outcome, took };
             if self.settled.send(settled).is_err() {
                 return;
             }
         }
     }
+
+    /// Ends a transaction; fails also where it was committed and the brokers may have lost its end.
+    fn commit(&self, closed: &Closed, watch: &mut Watch) -> Result<(), SinkError> {
+        let (producer, abandoned) = (&closed.producer, &self.abandoned);
+        let clear = |watch: &Watch| {
+            serve_events(producer);
+            if watch.clear(&self.outages) { Ok(()) } else { Err(outage()) }
+        };
+        crash_point("before-send-offsets");
+        serve_events(producer);
+        watch.begin(&self.outages).then_some(()).ok_or_else(outage)?;
+        if !closed.offsets.is_empty() {
+            let offsets = offsets_to_commit(closed.offsets.iter())
+                .map_err(|error| failed("adding offsets to a transaction", &error))?;
+            again("adding offsets to a transaction", abandoned, || {
+                producer.send_offsets_to_transaction(&offsets, &closed.group, ANSWER_WAIT)
+            })?;
+        }
+        crash_point("after-send-offsets");
+        clear(watch)?;
+        crash_point("before-commit");
+        again("committing a transaction", abandoned, || producer.commit_transaction(ANSWER_WAIT))?;
+        crash_point("after-commit");
+        watch.committed(&self.outages);
+        clear(watch)
+    }
 }
 
-fn commit(closed: &Closed, abandoned: &AtomicBool) -> Result<(), SinkError> {
-    let producer = &closed.producer;
-    crash_point("before-send-offsets");
-    if !closed.offsets.is_empty() {
-        let offsets = offsets_to_commit(closed.offsets.iter())
-            .map_err(|error| failed("adding offsets to a transaction", &error))?;
-        again("adding offsets to a transaction", abandoned, || {
-            producer.send_offsets_to_transaction(&offsets, &closed.group, ANSWER_WAIT)
-        })?;
+/// Why nothing more is committed before the brokers were asked what they hold.
+fn outage() -> SinkError {
+    SinkError::Transaction {
+        attempt: "committing a transaction",
+        reason: "no broker could be reached for a while, so they are asked what they hold".to_owned(),
     }
-    crash_point("after-send-offsets");
-    crash_point("before-commit");
-    again("committing a transaction", abandoned, || producer.commit_transaction(ANSWER_WAIT))?;
-    crash_point("after-commit");
-    Ok(())
 }
 
 /// Waits until every message is acknowledged.
@@ -170,6 +189,7 @@ pub(super) type About = Arc<(Coordinates, Destination)>;
 /// Receives the library's reports; the callbacks only take notes.
 #[derive(Debug, Default)]
 pub(in crate::sink) struct Reports {
+    outages: Arc<Outages>,
     events: AtomicU64,
     given: AtomicU64,
     reported: AtomicU64,
@@ -183,6 +203,11 @@ struct Notes {
 }
 
 impl Reports {
+    /// Reports of one producer of a ring.
+    pub(super) fn new(outages: Arc<Outages>) -> Self {
+        Self { outages, ..Self::default() }
+    }
+
     /// How many events were served so far.
     pub(super) fn events(&self) -> u64 {
         self.events.load(Ordering::Relaxed)
@@ -220,6 +245,9 @@ impl ClientContext for Reports {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.events.fetch_add(1, Ordering::Relaxed);
+        if error == KafkaError::Global(RDKafkaErrorCode::AllBrokersDown) {
+            self.outages.note();
+        }
         if error == KafkaError::Global(RDKafkaErrorCode::Fatal) {
             self.notes().failure.get_or_insert_with(|| reason.to_owned());
         } else {

@@ -15,8 +15,11 @@
 //! Protocol: Kafka's KIP-98 (transactions), KIP-447 (fencing by the group's generation).
 
 mod committer;
+mod hanging;
+mod outage;
 mod probe;
 
+pub use hanging::end_hanging;
 pub use probe::probe;
 
 use std::collections::{HashSet, VecDeque};
@@ -32,11 +35,12 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::dead_letter::in_place_of;
 use super::deliveries::about_itself;
-use super::kafka::{KafkaSinkSettings, headers, room_beside};
+use super::kafka::{KafkaSinkSettings, Topics, headers, room_beside};
 use super::{Destination, OutMessage, Outgoing, Receipt, Rejected, SinkError};
 use crate::event::Coordinates;
 use crate::source::kafka::{PartitionCommit, Side, words};
 use committer::{Closed, Committer, Reports, Settled};
+use outage::Outages;
 
 /// How long one poll waits when there is nothing else to do.
 const WAIT: Duration = Duration::from_millis(1);
@@ -108,6 +112,7 @@ impl TransactionSink {
     ///
     /// Fails where a broker can't do transactions, or none answers within a minute.
     pub fn start(settings: TransactionSettings) -> Result<Self, SinkError> {
+        let outages = Arc::new(Outages::default());
         let make = |index: usize| -> Result<Arc<TransactionProducer>, SinkError> {
             let id = format!("{}-{index}", settings.id);
             let linger = settings.kafka.linger_ms.to_string();
@@ -119,7 +124,7 @@ impl TransactionSink {
             config.set("transaction.timeout.ms", &timeout);
             config.set("message.timeout.ms", timeout);
             let producer: TransactionProducer = config
-                .create_with_context(Reports::default())
+                .create_with_context(Reports::new(Arc::clone(&outages)))
                 .map_err(|error| SinkError::Producer(error.to_string()))?;
             initialise(&producer, &id)?;
             Ok(Arc::new(producer))
@@ -142,6 +147,7 @@ impl TransactionSink {
             to_commit,
             settled: settled_tx,
             abandoned: Arc::clone(&abandoned),
+            outages: Arc::clone(&outages),
         };
         let thread = std::thread::Builder::new()
             .name("committer".to_owned())
@@ -213,6 +219,11 @@ impl TransactionSink {
         if sent == Some(true) { Ok(()) } else { Err(self.ended()) }
     }
 
+    /// Where it delivers.
+    pub fn topics(&self) -> &Topics {
+        &self.settings.kafka.topics
+    }
+
     /// Transactions whose commit is not known yet.
     pub fn under_way(&self) -> usize {
         self.under_way
@@ -256,6 +267,8 @@ impl TransactionSink {
         while let Ok(settled) = self.settled.try_recv() {
             self.settle(settled)?;
         }
+        // Those that wait for their turn as well: when a producer lost its brokers counts.
+        self.idle.iter().for_each(|idle| serve_events(idle));
         if let Some(open) = &self.open {
             serve_events(open);
             self.check(&Arc::clone(open))?;

@@ -52,6 +52,7 @@ pub fn probe(sink: &mut TransactionSink) -> Result<bool, SinkError> {
     producer
         .send(record.partition(0).key(PROBE_KEY).payload("aborted"))
         .map_err(|(error, _)| failed(&error))?;
+    producer.context().give();
     let mut polls_left = POLLS_MAX;
     while producer.in_flight_count() > 0 && polls_left > 0 {
         producer.poll(Duration::from_millis(10));

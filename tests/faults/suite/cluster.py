@@ -1,6 +1,7 @@
 """The broker, its topics, and reading them whole."""
 
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -31,12 +32,22 @@ class Cluster:
         return self
 
     def down(self):
+        # What the brokers said stays beside the logs of the jobs.
+        for node in range(1, self.nodes + 1):
+            log = self.folder / f"node-{node}" / "log"
+            if log.exists():
+                shutil.copy(log, self.folder.parent / f"{self.folder.name}-{node}.log")
         subprocess.run([str(KAFKA / "down"), "--dir", str(self.folder)], check=False, stdout=subprocess.DEVNULL)
 
     def node(self, action, number=1):
         subprocess.run(
             [str(KAFKA / "node"), action, str(number), "--dir", str(self.folder)], check=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def lost_ends(self):
+        """How often a broker has forgotten to end a transaction that was decided (KAFKA-20734)."""
+        logs = [self.folder / f"node-{node + 1}" / "log" for node in range(self.nodes)]
+        return sum(log.read_text(errors="replace").count("these partitions are likely deleted already") for log in logs)
 
     @property
     def brokers(self):

@@ -137,7 +137,9 @@ def broker(suite, count):
         codes += supervise(job, scene.random.uniform(0.2, 3))
         suite.cluster.node("start", 1)
         codes += supervise(job, 4)
-    return count, f"exit codes on the way: {codes}", scene.finish([job])
+    verdict = scene.finish([job])
+    lost = suite.cluster.lost_ends()
+    return count, f"transactions that the broker forgot to end: {lost}; exit codes on the way: {codes}", verdict
 
 
 def one_of_three(suite, count):

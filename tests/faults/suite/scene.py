@@ -70,7 +70,10 @@ class Scene:
         deadline = time.monotonic() + seconds
         ends = self.cluster.ends(self.topic)
         while time.monotonic() < deadline:
-            committed = self.cluster.committed(self.group, self.topic)
+            try:
+                committed = self.cluster.committed(self.group, self.topic)
+            except KafkaException:
+                continue  # Not decided for long: what that comes to is seen below.
             if all(committed[p] >= end - 1 for p, end in ends.items()):
                 return True
             time.sleep(0.3)
