@@ -75,7 +75,8 @@ fn name(asked: &HitScores) -> String {
 fn score(asked: &HitScores, row: &[f64]) -> f64 {
     let columns: Vec<Float64Array> = row.iter().map(|value| Float64Array::from(vec![*value])).collect();
     let predicted = asked.model.predict(&columns.iter().collect::<Vec<_>>());
-    predicted.get(asked.class).copied().unwrap_or(f64::NAN)
+    // The model was asked about this row before; one that fails now fails there too, and the rule's event is set aside.
+    predicted.ok().and_then(|values| values.get(asked.class).copied()).unwrap_or(f64::NAN)
 }
 
 /// Contributions to the sum before the objective's transform, the largest first; none where the model's file does not

@@ -96,10 +96,12 @@ fn measured(model: &Model, rows: Option<&Path>) -> Result<(f64, f64), Failure> {
     let (mut quickest, mut sum) = (f64::INFINITY, 0.0);
     for _ in 0..PASSES {
         let began = clock.elapsed();
-        let predicted = |batch: &Vec<Float64Array>| -> f64 {
-            model.predict(&batch.iter().collect::<Vec<_>>()).iter().step_by(model.classes).sum()
+        let predicted = |batch: &Vec<Float64Array>| -> Result<f64, Failure> {
+            let values = model.predict(&batch.iter().collect::<Vec<_>>());
+            let failed = |cause| Failure::usage(format!("model {} failed: {cause}", model.name));
+            Ok(values.map_err(failed)?.iter().step_by(model.classes).sum())
         };
-        sum = batches.iter().map(predicted).sum();
+        sum = batches.iter().map(predicted).sum::<Result<f64, Failure>>()?;
         quickest = quickest.min(clock.elapsed().saturating_sub(began).as_secs_f64());
     }
     #[expect(clippy::cast_precision_loss, reason = "a measurement")]

@@ -21,9 +21,9 @@ impl Model {
     /// The contributions of a row's features to the sum of one class, before the objective's transform; NaN is a
     /// missing value. Those of a LightGBM random forest are averaged like its predictions, which `pred_contrib`
     /// does not do: the library's are as many times as large as there are rounds. `None` where the file does not say how many training rows went which way, where `row` has
-    /// another length than the model's features, or where there is no such class.
+    /// another length than the model's features, where there is no such class, and of ONNX.
     pub fn contributions(&self, row: &[f64], class: usize) -> Option<Contributions> {
-        if row.len() != self.features {
+        if row.len() != self.features || self.graph.is_some() {
             return None;
         }
         let row: Vec<f64> = row.iter().map(|value| self.narrowed(*value)).collect();

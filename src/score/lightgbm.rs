@@ -64,8 +64,6 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Model, String> {
     #[expect(clippy::cast_precision_loss, reason = "rounds are few")]
     let divisor = if forest { (trees.len() / classes).max(1) as f64 } else { 1.0 };
     Ok(Model {
-        name: String::new(),
-        version: String::new(),
         format: "LightGBM",
         objective,
         feature_names,
@@ -74,11 +72,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Model, String> {
         library: Library::LightGbm,
         base: vec![0.0; classes],
         trees,
-        perfect: Vec::new(),
         divisor,
         transform,
-        watch: std::sync::Arc::default(),
-        baseline: None,
+        ..Model::default()
     })
 }
 

@@ -1,11 +1,14 @@
 //! Tree ensembles trained elsewhere, evaluated over columns with the training library's own numbers.
 //!
-//! Takes the bytes of a model file (XGBoost JSON or UBJSON, LightGBM text); hands on a [`Model`]. A file that is
-//! wrong, truncated or hostile is a [`ModelError`] that says what is wrong. What would surprise: sums are made
-//! in `f32` for XGBoost and `f64` for LightGBM, tree by tree, since that is what the libraries do.
+//! Takes the bytes of a model file (XGBoost JSON or UBJSON, LightGBM text, and ONNX where the program is built with
+//! that feature); hands on a [`Model`]. A file that is wrong, truncated or hostile is a [`ModelError`] that says what
+//! is wrong. What would surprise: sums are made in `f32` for XGBoost and `f64` for LightGBM, tree by tree, since that
+//! is what the libraries do.
 
 mod contributions;
 mod lightgbm;
+#[cfg_attr(not(feature = "onnx"), path = "without_onnx.rs")]
+mod onnx;
 mod perfect;
 mod tree;
 mod ubjson;
@@ -54,7 +57,7 @@ pub enum ModelError {
         cause: String,
     },
     /// The ending says nothing known.
-    #[error("model {} has an unknown ending: models are .json or .ubj (XGBoost), or .txt (LightGBM)", path.display())]
+    #[error("model {} has an unknown ending: models are .json or .ubj (XGBoost), .txt (LightGBM), or .onnx", path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
@@ -62,9 +65,10 @@ pub enum ModelError {
 }
 
 /// From sums over trees to the library's prediction.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 enum Transform {
     /// The sum as it is.
+    #[default]
     Identity,
     /// `1 / (1 + exp(-slope * x))`.
     Logistic(f64),
@@ -81,8 +85,9 @@ enum Transform {
 }
 
 /// The library whose arithmetic is followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Library {
+    #[default]
     XGBoost,
     LightGbm,
 }
@@ -122,16 +127,16 @@ impl Blocks {
     }
 }
 
-/// A tree ensemble.
-#[derive(Debug, Clone)]
+/// A tree ensemble, or a graph of another kind.
+#[derive(Debug, Clone, Default)]
 pub struct Model {
     /// Name in `predict`: the file's name without its ending.
     pub name: String,
     /// First 16 hex digits of the SHA-256 of the file.
     pub version: String,
-    /// `XGBoost` or `LightGBM`.
+    /// `XGBoost`, `LightGBM` or `ONNX`.
     pub format: &'static str,
-    /// The objective as the file names it.
+    /// The objective as the file names it; of ONNX, the program that wrote it.
     pub objective: String,
     /// Names of the features in order; empty where the file has none.
     pub feature_names: Vec<String>,
@@ -148,6 +153,8 @@ pub struct Model {
     /// What the sum is divided by: rounds of a random forest, else 1.
     divisor: f64,
     transform: Transform,
+    /// What is asked instead of the trees.
+    graph: Option<onnx::Graph>,
     watch: Arc<Watch>,
     baseline: Option<Baseline>,
 }
@@ -172,6 +179,7 @@ impl Model {
             "json" => ("XGBoost JSON", xgboost::parse_json(bytes)),
             "ubj" => ("XGBoost UBJSON", ubjson::parse(bytes).and_then(|document| xgboost::parse(&document))),
             "txt" => ("LightGBM text", lightgbm::parse(bytes)),
+            "onnx" => ("ONNX", onnx::parse(bytes)),
             _ => return Err(ModelError::UnknownFormat { path: path.to_owned() }),
         };
         let mut model =
@@ -231,14 +239,22 @@ impl Model {
         self.watch.missing()
     }
 
-    /// How many trees there are.
+    /// How many trees there are; none of ONNX.
     pub fn trees(&self) -> usize {
         self.trees.len()
     }
 
     /// The library's prediction for each row, the values of a row's classes side by side; a null or NaN is
-    /// a missing value. `columns` are the features in order, all of one length.
-    pub fn predict(&self, columns: &[&Float64Array]) -> Vec<f64> {
+    /// a missing value. `columns` are the features in order, all of one length. Trees never fail; what is run for
+    /// an ONNX file may, and says why.
+    pub fn predict(&self, columns: &[&Float64Array]) -> Result<Vec<f64>, String> {
+        match &self.graph {
+            Some(graph) => graph.predict(columns),
+            None => Ok(self.sum(columns)),
+        }
+    }
+
+    fn sum(&self, columns: &[&Float64Array]) -> Vec<f64> {
         let rows = columns.first().map_or(0, |column| column.len());
         let mut sums: Vec<f64> = Vec::with_capacity(rows * self.classes);
         (0..rows).for_each(|_| sums.extend_from_slice(&self.base));

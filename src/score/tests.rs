@@ -43,7 +43,7 @@ fn every_model_answers_as_its_library_does() {
     let columns: Vec<&Float64Array> = columns.iter().collect();
     for file in MODELS {
         let model = Model::open(&fixture(file)).unwrap();
-        let answers = model.predict(&columns);
+        let answers = model.predict(&columns).unwrap();
         let expected = table(&format!("{}.csv", model.name)).concat();
         assert_eq!(answers.len(), expected.len(), "{file}");
         let mut distinct: Vec<u64> = answers.iter().map(|answer| answer.to_bits()).collect();
@@ -76,8 +76,9 @@ fn the_quicker_walk_ends_in_the_same_leaves() {
         quick += model.perfect.iter().flatten().count();
         all += model.trees.len();
         let along_links = Model { perfect: vec![None; model.trees.len()], ..model.clone() };
-        let bits =
-            |model: &Model| model.predict(&columns).iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        let bits = |model: &Model| {
+            model.predict(&columns).unwrap().iter().map(|value| value.to_bits()).collect::<Vec<_>>()
+        };
         assert_eq!(bits(&model), bits(&along_links), "{file}");
     }
     assert!(quick > 20 && quick < all, "{quick} of {all} trees walk the quicker way");
@@ -114,7 +115,7 @@ fn contributions_add_up_to_the_sum_of_the_trees() {
     let rows = table("rows.csv");
     let model = Model::open(&fixture("xgb_squared.ubj")).unwrap();
     let columns = columns(&rows);
-    let answers = model.predict(&columns.iter().collect::<Vec<_>>());
+    let answers = model.predict(&columns.iter().collect::<Vec<_>>()).unwrap();
     for (row, answer) in rows.iter().zip(answers) {
         let values: Vec<f64> = row.iter().map(|value| value.unwrap_or(f64::NAN)).collect();
         let found = model.contributions(&values, 0).unwrap();
@@ -139,10 +140,14 @@ fn any_number_of_rows_gives_the_same_answers() {
     let rows = table("rows.csv");
     let model = Model::open(&fixture("xgb_softprob.ubj")).unwrap();
     let all = columns(&rows);
-    let all = model.predict(&all.iter().collect::<Vec<_>>());
+    let all = model.predict(&all.iter().collect::<Vec<_>>()).unwrap();
     for count in [0, 1, 7, 64, 65] {
         let some = columns(&rows[..count]);
-        assert_eq!(model.predict(&some.iter().collect::<Vec<_>>()), all[..count * 3], "{count} rows");
+        assert_eq!(
+            model.predict(&some.iter().collect::<Vec<_>>()).unwrap(),
+            all[..count * 3],
+            "{count} rows"
+        );
     }
 }
 
@@ -226,4 +231,86 @@ fn five_thousand_damaged_files_are_read_or_refused_and_never_panic() {
         }
     }
     assert!(refused > 1_000 && refused < 5_000, "{refused} of 5,000 were refused");
+}
+
+#[test]
+fn a_program_without_onnx_says_how_to_build_one_that_has_it() {
+    let refused = Model::parse(Path::new("rules/models/risk.onnx"), b"").map(|model| model.format);
+    if cfg!(feature = "onnx") {
+        assert!(refused.unwrap_err().to_string().contains("is not a usable ONNX model"));
+    } else {
+        assert!(refused.unwrap_err().to_string().contains("--features onnx"));
+    }
+}
+
+#[cfg(feature = "onnx")]
+mod onnx {
+    use super::*;
+
+    #[test]
+    fn every_graph_answers_as_onnx_runtime_does() {
+        for name in ["onnx_logistic", "onnx_network", "onnx_number", "onnx_forest"] {
+            let model = Model::open(&fixture(&format!("{name}.onnx"))).unwrap();
+            let rows = table("rows.csv");
+            // Scikit-learn's models know no missing value.
+            let filled = |value: &Option<f64>| value.or(Some(0.0));
+            let rows: Vec<Vec<Option<f64>>> =
+                rows.iter().map(|row| row.iter().map(filled).collect()).collect();
+            let columns = columns(&rows);
+            let answers = model.predict(&columns.iter().collect::<Vec<_>>()).unwrap();
+            let expected = table(&format!("{name}.csv")).concat();
+            assert_eq!(answers.len(), expected.len(), "{name}");
+            for (row, (answer, expected)) in answers.iter().zip(&expected).enumerate() {
+                let expected = expected.unwrap();
+                assert!((answer - expected).abs() <= 2e-6, "{name} row {row}: {answer} and not {expected}");
+            }
+            assert!(model.contributions(&[0.0; 4], 0).is_none(), "it has no trees to share a score out");
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_run_is_refused_with_its_reason() {
+        for (name, reason) in [
+            ("refused_zipmap", "'zipmap': False"),
+            ("refused_regressor", "TreeEnsembleRegressor"),
+            ("refused_scaler", "scale in the rule's SQL"),
+            ("refused_inputs", "it has 2 inputs"),
+            ("refused_chance", "RandomNormalLike draws by chance"),
+        ] {
+            let failure = Model::open(&fixture(&format!("{name}.onnx"))).unwrap_err().to_string();
+            assert!(failure.contains(reason), "{name}: {failure}");
+        }
+    }
+
+    #[test]
+    fn damaged_graphs_are_read_or_refused_and_never_panic() {
+        let mut random = ChaCha8Rng::seed_from_u64(20_261_128);
+        let columns = columns(&table("rows.csv")[..3]);
+        let columns: Vec<&Float64Array> = columns.iter().collect();
+        let mut refused = 0;
+        for name in ["onnx_logistic", "onnx_network", "onnx_forest"] {
+            let sound = std::fs::read(fixture(&format!("{name}.onnx"))).unwrap();
+            for _ in 0..200 {
+                let mut bytes = sound.clone();
+                for _ in 0..random.random_range(1..4) {
+                    let at = random.random_range(0..bytes.len().max(1));
+                    match random.random_range(0..3) {
+                        _ if bytes.is_empty() => {}
+                        0 => bytes[at] = (random.next_u32() & 0xff) as u8,
+                        1 => drop(bytes.drain(at..(at + random.random_range(1..40)).min(bytes.len()))),
+                        _ => bytes.truncate(at),
+                    }
+                }
+                match Model::parse(Path::new("m.onnx"), &bytes) {
+                    Ok(model) if model.features == 4 => drop(model.predict(&columns)),
+                    Ok(_) => {}
+                    Err(failure) => {
+                        assert!(!failure.to_string().is_empty());
+                        refused += 1;
+                    }
+                }
+            }
+        }
+        assert!((200..600).contains(&refused), "{refused} of 600 were refused");
+    }
 }

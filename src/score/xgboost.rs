@@ -66,8 +66,6 @@ pub(super) fn parse(document: &Value) -> Result<Model, String> {
         return Err(format!("{} feature names are given for {features} features", feature_names.len()));
     }
     Ok(Model {
-        name: String::new(),
-        version: String::new(),
         format: "XGBoost",
         objective,
         feature_names,
@@ -76,11 +74,9 @@ pub(super) fn parse(document: &Value) -> Result<Model, String> {
         library: Library::XGBoost,
         base,
         trees,
-        perfect: Vec::new(),
         divisor: 1.0,
         transform,
-        watch: std::sync::Arc::default(),
-        baseline: None,
+        ..Model::default()
     })
 }
 

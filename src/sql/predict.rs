@@ -261,7 +261,10 @@ impl ScalarUDFImpl for Call {
         if columns.len() != self.model.features {
             return exec_err!("{} takes {} numbers", self.name, self.model.features);
         }
-        let values = self.model.predict(&columns);
+        let values = match self.model.predict(&columns) {
+            Ok(values) => values,
+            Err(cause) => return exec_err!("{} failed: {cause}", self.name),
+        };
         let of_class = values.into_iter().skip(self.class).step_by(self.model.classes);
         let scores = Float64Array::from_iter_values(of_class);
         self.model.note(&columns, self.class, scores.values());
