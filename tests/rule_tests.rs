@@ -96,6 +96,7 @@ fn files_that_are_wrong_say_where_and_what_to_write() {
             1,
         ),
         ("[[case]]\nname = \"x\"\nevents = [{ at = \"0s\", amount = \"much\" }]\n", 1),
+        ("[[case]]\nname = \"x\"\nevents = [{ at = \"0s\", stream = 5 }]\n", 1),
         ("[[case]]\nname = \"x\"\nevents = []\n[[case]]\nname = \"x\"\nevents = [{ at = \"0s\" }]\n", 1),
         ("", 2),
     ];

@@ -1,7 +1,7 @@
 //! `explain`: what a rule becomes: its rows, windows and keys, and what it shares with which rules.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use super::failure::{Exit, Failure};
 use super::job::open_rules;
 use super::terminal::Format;
 use crate::graph::Engine;
-use crate::rules::{AnswerOrder, CompiledRules, Emit, RuleSet};
+use crate::rules::{AnswerOrder, CompiledRules, Emit, Rule, RuleSet};
 use crate::sql::{Column, ColumnId, Definition, RowSetId, RowSource};
 use crate::window::{Function, WindowSettings};
 
@@ -17,9 +17,10 @@ use crate::window::{Function, WindowSettings};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tollgate explain card-testing
+  tollgate explain rules/card-testing.sql
   tollgate explain card-testing --rules my-rules --format json")]
 pub(super) struct Arguments {
-    /// The rule's id.
+    /// The rule's id, or its file as `check` names it.
     rule: String,
     /// The rules folder.
     #[arg(long, default_value = "rules")]
@@ -35,9 +36,12 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let set =
         open_rules(&arguments.rules, arguments.schema.as_deref(), AnswerOrder::Default(Emit::OnArrival))?;
-    let found = [&set.on_arrival, &set.in_order].into_iter().find_map(|compiled| {
-        Some((compiled, compiled.rules.iter().position(|rule| rule.header.id == arguments.rule)?))
-    });
+    let asked = |rule: &Rule| {
+        rule.header.id == arguments.rule || Path::new(&rule.source.file) == Path::new(&arguments.rule)
+    };
+    let found = [&set.on_arrival, &set.in_order]
+        .into_iter()
+        .find_map(|compiled| Some((compiled, compiled.rules.iter().position(asked)?)));
     let Some((compiled, query)) = found else { return Err(unknown(&set, &arguments.rule)) };
     let explanation = Explanation::of(&set, compiled, query)?;
     match arguments.format {

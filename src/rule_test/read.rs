@@ -133,8 +133,12 @@ impl Reader<'_> {
             moments.push(Moment { span, at: EventTime(at), what, expected });
             return;
         }
-        let named =
-            keys.get("stream").and_then(|name| Some((name.get_ref().as_str()?.to_owned(), name.span())));
+        let name = keys.get("stream");
+        if let Some(other) = name.filter(|name| name.get_ref().as_str().is_none()) {
+            self.fault(other.span(), "`stream` is the name of a stream", "write stream = \"…\"");
+            return;
+        }
+        let named = name.and_then(|name| Some((name.get_ref().as_str()?.to_owned(), name.span())));
         let named = named.or_else(|| default.map(|name| (name.get_ref().clone(), name.span())));
         let Some(stream) = self.stream(named, span.clone()) else { return };
         let layers: Vec<&Table> = vec![&file.defaults, &case.defaults, keys];
