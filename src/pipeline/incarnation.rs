@@ -21,6 +21,7 @@ use super::quarantine::Measured;
 use super::recover;
 use super::refusal::Refusal;
 use super::reload::Making;
+use super::turns::Turns;
 use super::{Core, StepOutcome};
 use crate::checkpoint::{Note, Offsets, PartitionCommit, Position};
 use crate::decision::{Evidence, decide};
@@ -54,9 +55,6 @@ const DISCARD_WAIT: Duration = Duration::from_secs(10);
 /// How long a producer that was shut out waits to hear whether its consumer was too.
 const VERDICT_WAIT: Duration = Duration::from_secs(8);
 
-/// So long after brokers were away a member may still be on its way back into the group.
-const REJOINED_WITHIN: Duration = Duration::from_secs(60);
-
 /// Steps between two looks at what window state holds.
 const STEPS_PER_WEIGHING: u64 = 64;
 
@@ -76,8 +74,7 @@ pub(super) struct Incarnation<'a> {
     pub(super) step: u64,
     /// Whether the audit knows that this life answers.
     started: bool,
-    /// When the brokers were last away.
-    outage: Option<Duration>,
+    turns: Turns,
     /// Whether a transaction of before ended in part.
     hung: bool,
     /// What of it was sent.
@@ -134,7 +131,7 @@ impl<'a> Incarnation<'a> {
             history: None,
             step: 0,
             started: false,
-            outage: None,
+            turns: Turns::default(),
             hung,
             already: None,
             interrupted: false,
@@ -156,8 +153,7 @@ impl<'a> Incarnation<'a> {
     /// Whether a request to join that was sent again may have shut this process out: it had no partition yet, or the
     /// brokers were away a moment ago.
     pub(super) fn may_shut_itself_out(&self) -> bool {
-        let lately = |outage: Duration| self.job.clock.elapsed().saturating_sub(outage) < REJOINED_WITHIN;
-        self.held.is_empty() || self.outage.is_some_and(lately)
+        self.held.is_empty() || self.turns.brokers_were_away(self.job.clock.elapsed())
     }
 
     /// Whether anything was committed in this life.
@@ -176,14 +172,16 @@ impl<'a> Incarnation<'a> {
                 () if self.under_way() => DELIVERY_WAIT,
                 () => TURN_WAIT,
             };
-            match self.source.next(wait) {
+            let event = self.source.next(wait);
+            self.turns.note(self.job.clock.elapsed());
+            match event {
                 KafkaEvent::Batch(batch) => self.step(batch, watch)?,
                 KafkaEvent::Assigned(assigned) => self.assigned(&assigned, stop, watch)?,
                 KafkaEvent::Revoked { partitions, lost } => self.revoked(&partitions, lost)?,
                 KafkaEvent::Idle => self.idle(watch)?,
                 KafkaEvent::Error(fault) if fault.retry() => {
                     if matches!(fault, SourceError::Outage { .. }) {
-                        self.outage = Some(self.job.clock.elapsed());
+                        self.turns.note_outage();
                     }
                     watch(JobEvent::Fault(&fault));
                 }

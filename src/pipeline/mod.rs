@@ -33,6 +33,7 @@ mod select;
 mod silent;
 mod sources;
 mod succession;
+mod turns;
 mod watermark;
 mod witness;
 
