@@ -57,7 +57,8 @@
 //!
 //! **A job is a row of incarnations.** A transaction whose end is not known, partitions that are lost, and a killed
 //! process all take one way back: producers with the same ids, committed offsets and their notes, the history
-//! below them, the topic for the rest. There is no second way that would be walked less often. Windows are kept over
+//! below them, the topic for the rest. There is no second way that would be walked less often. Where brokers have lost
+//! the end of a transaction, it is ended first, and what receivers have of it is not sent again. Windows are kept over
 //! a rebalance only where the same partitions come back: what waits of a partition that is gone must never be
 //! answered here.
 //!
