@@ -6,12 +6,11 @@
 //! headers of time apart, so a fingerprint of 128 bits tells.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, Hasher};
-
-use foldhash::quality::FixedState;
+use std::hash::Hasher;
 
 use super::delivered::sent_from;
 use super::job::{Job, JobError};
+use super::repeats::fingerprint;
 use crate::checkpoint::{Note, Offsets};
 use crate::event::{EventTime, Offset, Partition};
 use crate::sink::dead_letter::{OFFSET, PARTITION, TOPIC};
@@ -56,7 +55,7 @@ impl AlreadySent {
             reader.read(from, |record| -> Result<(), JobError> {
                 let place =
                     |name: &str| record.headers.iter().find(|(header, _)| header == name)?.1.as_deref();
-                messages.insert(fingerprint(
+                messages.insert(message_of(
                     destination,
                     record.key.as_deref(),
                     record.payload.as_deref(),
@@ -77,7 +76,7 @@ impl AlreadySent {
                 message.headers.iter().find(|(header, _)| *header == name).map(|(_, value)| value.as_slice())
             };
             let (key, value) = (message.key.as_deref(), message.value.as_deref());
-            !self.messages.contains(&fingerprint(message.destination, key, value, place))
+            !self.messages.contains(&message_of(message.destination, key, value, place))
         });
         self.left_out += (before - outgoing.len()) as u64;
     }
@@ -93,29 +92,29 @@ impl AlreadySent {
 
 impl Drop for AlreadySent {
     fn drop(&mut self) {
-        tracing::info!(
-            messages = self.left_out,
-            "messages of a transaction that ended in part were not sent again"
-        );
+        if self.left_out > 0 {
+            tracing::info!(
+                messages = self.left_out,
+                "what receivers had of a broken transaction was not sent again"
+            );
+        }
     }
 }
 
-fn fingerprint<'a>(
+/// A message by what does not change when it is made again; `place` finds a header.
+fn message_of<'a>(
     destination: Destination,
     key: Option<&[u8]>,
     value: Option<&[u8]>,
     place: impl Fn(&str) -> Option<&'a [u8]>,
 ) -> u128 {
-    let half = |seed: u64| {
-        let mut hasher = FixedState::with_seed(seed).build_hasher();
+    fingerprint(|hasher| {
         hasher.write_u8(destination as u8);
         for part in [key, value, place(TOPIC), place(PARTITION), place(OFFSET)] {
             hasher.write_usize(part.map_or(usize::MAX, <[u8]>::len));
             hasher.write(part.unwrap_or_default());
         }
-        hasher.finish()
-    };
-    u128::from(half(0x746f_6c6c)) << 64 | u128::from(half(0x6761_7465))
+    })
 }
 
 #[cfg(test)]
@@ -135,7 +134,7 @@ mod tests {
             headers,
             coordinates: coordinates.clone(),
         };
-        let known = fingerprint(Destination::Alerts, Some(b"card"), Some(b"one"), |_| None);
+        let known = message_of(Destination::Alerts, Some(b"card"), Some(b"one"), |_| None);
         let ends = vec![(partition.clone(), Offset(9))];
         let mut already = AlreadySent { messages: HashSet::from([known]), ends, left_out: 0 };
         let sent_now = vec![("tollgate-emitted-at", b"2026".to_vec())];

@@ -89,7 +89,7 @@ impl SeenIds {
         };
         let ids = self.converter.convert_columns(&columns)?;
         for (row, id) in rows.rows.iter().zip(ids.iter()) {
-            if self.repeats(fingerprint(id.as_ref()), times[*row as usize]) {
+            if self.repeats(fingerprint(|hasher| hasher.write(id.as_ref())), times[*row as usize]) {
                 repeated.push(*row);
             }
         }
@@ -121,10 +121,11 @@ impl SeenIds {
     }
 }
 
-fn fingerprint(id: &[u8]) -> u128 {
+/// 128 bits that stand for what is written.
+pub(super) fn fingerprint(write: impl Fn(&mut <FixedState as BuildHasher>::Hasher)) -> u128 {
     let half = |seed: u64| {
         let mut hasher = FixedState::with_seed(seed).build_hasher();
-        hasher.write(id);
+        write(&mut hasher);
         u128::from(hasher.finish())
     };
     half(0x746f_6c6c) << 64 | half(0x6761_7465)

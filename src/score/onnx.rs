@@ -13,7 +13,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::DimLike;
 
-use super::{CLASSES_MAX, FEATURES_MAX, Library, Model, Transform};
+use super::{CLASSES_MAX, FEATURES_MAX, Model};
 
 /// Operators whose answer differs from one run to the next.
 const CHANCE: [&str; 4] = ["Random", "Multinomial", "Bernoulli", "Dropout"];
@@ -45,9 +45,6 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Model, String> {
             objective: producer,
             features,
             classes,
-            library: Library::LightGbm,
-            divisor: 1.0,
-            transform: Transform::Identity,
             graph: Some(graph),
             ..Model::default()
         })
@@ -66,11 +63,12 @@ fn load(bytes: &[u8]) -> Result<(Graph, usize, String), String> {
         }
     }
     let model = onnx.model_for_proto_model(&proto).map_err(told)?;
-    let [input] = model.input_outlets().map_err(told)? else {
-        let inputs = model.input_outlets().map_err(told)?.len();
+    let inputs = model.input_outlets().map_err(told)?;
+    let [input] = inputs else {
         return Err(format!(
-            "it has {inputs} inputs, and one matrix of numbers is taken; with skl2onnx, \
-             `initial_types=[('input', FloatTensorType([None, FEATURES]))]`"
+            "it has {} inputs, and one matrix of numbers is taken; with skl2onnx, \
+             `initial_types=[('input', FloatTensorType([None, FEATURES]))]`",
+            inputs.len()
         ));
     };
     let fact = model.outlet_fact(*input).map_err(told)?;

@@ -19,11 +19,11 @@ use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataPartition;
-use rdkafka::producer::{BaseRecord, Producer};
+use rdkafka::producer::Producer;
 use rdkafka::{Offset as Position, TopicPartitionList};
 
-use super::{TransactionProducer, TransactionSink, committer, serve_events};
-use crate::event::{Coordinates, Offset, Partition};
+use super::{TransactionSink, committer, drain, send_doomed};
+use crate::event::Partition;
 use crate::sink::{Destination, SinkError};
 use crate::source::kafka::{ConsumerSettings, Side};
 
@@ -76,25 +76,23 @@ pub fn end_hanging(
     let before = committed_before(&all, &offsets, mark).map_err(failed)?;
     let group = committed.group_metadata();
     for producer in &sink.idle {
-        producer.begin_transaction().map_err(failed)?;
-        places.iter().try_for_each(|place| touch(producer, place)).map_err(failed)?;
-        drain(producer);
-        let commits = before.count() > 0;
-        if !places.is_empty() && commits {
-            producer.abort_transaction(ANSWER_WAIT).map_err(failed)?;
+        if !places.is_empty() {
             producer.begin_transaction().map_err(failed)?;
+            places.iter().try_for_each(|place| send_doomed(producer, place, None)).map_err(failed)?;
+            drain(producer, POLLS_MAX);
+            producer.abort_transaction(ANSWER_WAIT).map_err(failed)?;
         }
+        let (Some(group), true) = (&group, offsets.count() > 0) else { continue };
+        producer.begin_transaction().map_err(failed)?;
+        let commits = before.count() > 0;
         // Where nothing was committed before, any offset does, for it is aborted.
         let list = if commits { &before } else { &offsets };
-        if let (Some(group), true) = (&group, list.count() > 0) {
-            producer.send_offsets_to_transaction(list, group, ANSWER_WAIT).map_err(failed)?;
+        producer.send_offsets_to_transaction(list, group, ANSWER_WAIT).map_err(failed)?;
+        match commits {
+            true => producer.commit_transaction(ANSWER_WAIT),
+            false => producer.abort_transaction(ANSWER_WAIT),
         }
-        let end = if commits {
-            producer.commit_transaction(ANSWER_WAIT)
-        } else {
-            producer.abort_transaction(ANSWER_WAIT)
-        };
-        end.map_err(failed)?;
+        .map_err(failed)?;
     }
     Ok(true)
 }
@@ -138,17 +136,6 @@ fn committed_before(
         }
     }
     Ok(before)
-}
-
-/// Waits until the records that will be aborted have been taken.
-fn drain(producer: &TransactionProducer) {
-    for _ in 0..POLLS_MAX {
-        serve_events(producer);
-        if producer.in_flight_count() == 0 {
-            return;
-        }
-        producer.poll(Duration::from_millis(10));
-    }
 }
 
 /// Partitions of the output in which committed readers can't reach the end.
@@ -245,14 +232,4 @@ fn decided(committed: &BaseConsumer, asked: TopicPartitionList, wait: Duration) 
         Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut) => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// Writes a record that will be aborted.
-fn touch(producer: &TransactionProducer, place: &Partition) -> KafkaResult<()> {
-    let about = Coordinates { partition: place.clone(), offset: Offset(0) };
-    let about = Arc::new((about, Destination::Audit));
-    let record = BaseRecord::<str, str, committer::About>::with_opaque_to(&place.topic, about);
-    producer.send(record.partition(place.partition)).map_err(|(error, _)| error)?;
-    producer.context().give();
-    Ok(())
 }

@@ -37,7 +37,7 @@ use super::dead_letter::in_place_of;
 use super::deliveries::about_itself;
 use super::kafka::{KafkaSinkSettings, Topics, headers, room_beside};
 use super::{Destination, OutMessage, Outgoing, Receipt, Rejected, SinkError};
-use crate::event::Coordinates;
+use crate::event::{Coordinates, Offset, Partition};
 use crate::source::kafka::{PartitionCommit, Side, words};
 use committer::{Closed, Committer, Reports, Settled};
 use outage::Outages;
@@ -419,6 +419,33 @@ fn serve_events(producer: &TransactionProducer) {
             return;
         }
     }
+}
+
+/// Waits until what a producer was given is acknowledged, for so many polls of 10 ms at most.
+fn drain(producer: &TransactionProducer, polls_max: usize) {
+    for _ in 0..polls_max {
+        serve_events(producer);
+        if producer.in_flight_count() == 0 {
+            return;
+        }
+        producer.poll(Duration::from_millis(10));
+    }
+}
+
+/// Sends a record of a transaction that will be aborted, with a key and a value or without both.
+fn send_doomed(
+    producer: &TransactionProducer,
+    place: &Partition,
+    content: Option<(&str, &str)>,
+) -> Result<(), KafkaError> {
+    let about = Coordinates { partition: place.clone(), offset: Offset(0) };
+    let about = Arc::new((about, Destination::Audit));
+    let record = BaseRecord::<str, str, committer::About>::with_opaque_to(&place.topic, about);
+    let record =
+        BaseRecord { key: content.map(|(key, _)| key), payload: content.map(|(_, value)| value), ..record };
+    producer.send(record.partition(place.partition)).map_err(|(error, _)| error)?;
+    producer.context().give();
+    Ok(())
 }
 
 fn produce(

@@ -9,9 +9,10 @@ use rdkafka::Offset as Position;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
-use rdkafka::producer::{BaseRecord, Producer};
+use rdkafka::producer::Producer;
 
-use super::{TransactionSink, committer, serve_events};
+use super::{TransactionSink, committer, drain, send_doomed};
+use crate::event::Partition;
 use crate::sink::{Destination, SinkError};
 use crate::source::kafka::{Side, words};
 
@@ -41,24 +42,9 @@ pub fn probe(sink: &mut TransactionSink) -> Result<bool, SinkError> {
         SinkError::Refused { attempt, reason: format!("topic `{topic}`: {}", words(&error)) }
     })?;
     producer.begin_transaction().map_err(|error| failed(&error))?;
-    let about = std::sync::Arc::new((
-        crate::event::Coordinates {
-            partition: crate::event::Partition { topic: topic.as_str().into(), partition: 0 },
-            offset: crate::event::Offset(end),
-        },
-        Destination::Alerts,
-    ));
-    let record = BaseRecord::<str, str, committer::About>::with_opaque_to(&topic, about);
-    producer
-        .send(record.partition(0).key(PROBE_KEY).payload("aborted"))
-        .map_err(|(error, _)| failed(&error))?;
-    producer.context().give();
-    let mut polls_left = POLLS_MAX;
-    while producer.in_flight_count() > 0 && polls_left > 0 {
-        producer.poll(Duration::from_millis(10));
-        polls_left -= 1;
-    }
-    serve_events(producer);
+    let place = Partition { topic: topic.as_str().into(), partition: 0 };
+    send_doomed(producer, &place, Some((PROBE_KEY, "aborted"))).map_err(|error| failed(&error))?;
+    drain(producer, POLLS_MAX);
     producer.abort_transaction(Duration::from_secs(10)).map_err(|error| failed(&error))?;
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(&topic, 0, Position::Offset(end)).map_err(|error| failed(&error))?;
