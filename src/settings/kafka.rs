@@ -72,6 +72,7 @@ const USUAL: &[&str] = &[
     "delivery.timeout.ms",
     "fetch.max.bytes",
     "fetch.min.bytes",
+    "fetch.queue.backoff.ms",
     "fetch.wait.max.ms",
     "heartbeat.interval.ms",
     "linger.ms",

@@ -190,6 +190,8 @@ const SHARED_DEFAULTS: &[(&str, &str)] = &[
 /// - `max.poll.interval.ms`: how long the pipeline may block the reader, above the sink's own limit for
 ///   a delivery, so that a sink that is stuck is reported before the group takes the partitions away.
 /// - `queued.max.messages.kbytes`: memory for records fetched ahead.
+/// - `fetch.queue.backoff.ms`: the library's 1000 let a job that reads 100,000 records a second or more behind a
+///   backlog run dry each time its queue had been full, and so held it at that rate.
 /// - `range`: topics with equal counts of partitions are shared out alike, so streams keyed alike meet.
 const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     ("fetch.wait.max.ms", "5"),
@@ -197,6 +199,7 @@ const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     ("heartbeat.interval.ms", "3000"),
     ("max.poll.interval.ms", "600000"),
     ("queued.max.messages.kbytes", "65536"),
+    ("fetch.queue.backoff.ms", "10"),
     ("partition.assignment.strategy", "range"),
 ];
 
