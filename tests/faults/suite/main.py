@@ -22,15 +22,16 @@ HERE = Path(__file__).resolve().parents[1]
 class Suite:
     """What all faults share."""
 
-    def __init__(self, binary, folder, seed, full, cluster):
-        self.binary, self.folder, self.seed, self.full, self.cluster = binary, folder, seed, full, cluster
+    def __init__(self, arguments, folder, seed, cluster):
+        self.binary, self.full, self.rate = Path(arguments.binary).resolve(), arguments.full, arguments.rate
+        self.arguments, self.folder, self.seed, self.cluster = arguments, folder, seed, cluster
         self.clusters = [cluster]
 
     def three(self):
         """The same suite on three brokers."""
         cluster = Cluster(Path(self.folder) / "three", nodes=3, port=self.cluster.port + 100).up()
         self.clusters.append(cluster)
-        return Suite(self.binary, self.folder, self.seed, self.full, cluster)
+        return Suite(self.arguments, self.folder, self.seed, cluster)
 
     def keyed_rules(self):
         """The rules that are exact however partitions are shared out: those keyed by the topic's key."""
@@ -82,6 +83,7 @@ def main():
     parser.add_argument("--only", action="append", choices=FAULTS, help="this fault; may be repeated")
     parser.add_argument("--skip", action="append", default=[], choices=FAULTS, help="not this fault")
     parser.add_argument("--count", type=int, help="how often, instead of the usual count")
+    parser.add_argument("--rate", type=int, default=400, help="records a second")
     parser.add_argument("--seed", type=int, help="random points come from this; printed in any case")
     parser.add_argument("--keep", action="store_true", help="keep the folder with logs also where all is clean")
     parser.add_argument("--report", help="write the table to this file")
@@ -91,7 +93,7 @@ def main():
     self_test()
     folder = Path(tempfile.mkdtemp(prefix="tollgate-faults-"))
     cluster = Cluster(folder / "kafka", port=19000 + 40 * random.randrange(20)).up()
-    suite = Suite(Path(arguments.binary).resolve(), folder, seed, arguments.full, cluster)
+    suite = Suite(arguments, folder, seed, cluster)
     rows, clean = [], True
     try:
         for name, (fault, ci, full) in FAULTS.items():

@@ -15,7 +15,7 @@ from .workload import PARTITIONS, Workload
 class Scene:
     """Everything that one class of faults needs; `finish` drains the job and hands on the verdict."""
 
-    def __init__(self, suite, name, brokers=None, rate=400, **settings):
+    def __init__(self, suite, name, brokers=None, rate=None, **settings):
         self.suite, self.name = suite, name
         self.cluster, self.binary = suite.cluster, suite.binary
         self.random = random.Random(f"{suite.seed}-{name}")
@@ -27,7 +27,7 @@ class Scene:
         write_settings(self.folder, name=name, topic=self.topic, brokers=brokers or self.cluster.brokers, **settings)
         self.workload = Workload(f"{suite.seed}-{name}")
         self.producer = self.cluster.producer()
-        self.rate, self.stopped = rate, threading.Event()
+        self.rate, self.stopped = rate or suite.rate, threading.Event()
         self.produced = 0
         self.feeder = threading.Thread(target=self.feed, daemon=True)
 
