@@ -12,6 +12,7 @@ use tollgate::decode::{DecodeLimits, Decoders, StreamBinding};
 use tollgate::diagnostic::{Diagnostic, SourceText};
 use tollgate::event::{Partition, Span};
 use tollgate::graph::Engine;
+use tollgate::metrics::METRICS;
 use tollgate::pipeline::{Core, CoreSettings, StreamPolicy, columns_read, engines};
 use tollgate::rules::{AnswerOrder, Emit, RuleFiles, RuleSet};
 use tollgate::source::{Fetched, RawBatch, RawRecord, SourcePartition};
@@ -271,4 +272,13 @@ fn the_readme_and_the_library_list_the_same_modules() {
         .map(str::to_owned)
         .collect();
     assert_eq!(table("modules"), modules);
+}
+
+#[test]
+fn the_readme_lists_every_metric_and_no_other() {
+    let mut listed = table("metrics");
+    let mut known: Vec<_> = METRICS.iter().map(|metric| metric.name.to_owned()).collect();
+    listed.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(listed, known);
 }

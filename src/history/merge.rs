@@ -13,11 +13,8 @@ use super::name::{Place, Segment};
 use super::segment::{Covered, check, encode};
 use crate::event::{Offset, Stream};
 
-/// The newest segments of a partition that touch each other and `until`, as long as they are small.
-///
-/// Merging is not needed for anything: where the listing fails, none is as good an answer.
-pub(super) fn small_tail(history: &History, place: &Place, until: Offset, rows_max: usize) -> Vec<Segment> {
-    let mut segments = history.segments(&place.partition, place.generation).unwrap_or_default();
+/// The newest of a partition's segments that touch each other and `until`, as long as they are small.
+pub(super) fn small_tail(mut segments: Vec<Segment>, until: Offset, rows_max: usize) -> Vec<Segment> {
     segments.retain(|segment| segment.name.to <= until);
     let mut end = until;
     let newest_first = segments.into_iter().rev();

@@ -222,7 +222,11 @@ impl Recorder {
                 None => (from, i64::MAX),
             };
             self.history.objects.sweep(&self.history.folder(&place));
-            let small = merge::small_tail(&self.history, &place, from, self.settings.segment_rows / 2);
+            // Neither merging nor what is told of the history is needed for anything: where the listing fails, none
+            // is as good an answer.
+            let segments = self.history.segments(partition, generation).unwrap_or_default();
+            self.gate.holds(partition, &segments);
+            let small = merge::small_tail(segments, from, self.settings.segment_rows / 2);
             let recorded = Recorded { place, stream, next, floor, open: None, small };
             self.partitions.insert(partition.clone(), recorded);
         }
@@ -323,6 +327,7 @@ impl Recorder {
         for partition in partitions {
             self.partitions.remove(partition);
             self.starts.remove(partition);
+            self.gate.holds(partition, &[]);
         }
     }
 
@@ -330,8 +335,13 @@ impl Recorder {
     pub(super) fn prune(&mut self, before: i64) {
         for recorded in self.partitions.values_mut() {
             let place = &recorded.place;
-            if let Err(error) = self.history.prune(&place.partition, place.generation, before) {
-                self.gate.failed(error.to_string());
+            let left = self.history.prune(&place.partition, place.generation, before).and_then(|deleted| {
+                let left = || self.history.segments(&place.partition, place.generation);
+                (deleted > 0).then(left).transpose()
+            });
+            match left {
+                Ok(left) => left.into_iter().for_each(|left| self.gate.holds(&place.partition, &left)),
+                Err(error) => self.gate.failed(error.to_string()),
             }
             // Those that are gone can't be merged; that the newest of them may still be there does no harm.
             recorded.small.retain(|segment| segment.name.times.is_some_and(|(_, latest)| latest >= before));

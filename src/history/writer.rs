@@ -14,6 +14,7 @@ use arrow::array::{Array, ArrayRef};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::error::HistoryError;
+use super::name::Segment;
 use super::recorder::{Appended, Recorder, spans};
 use super::segment::Encoded;
 use crate::decode::DecodedBatch;
@@ -78,6 +79,8 @@ pub struct WriterStatus {
     pub last_failure: Option<String>,
     /// Up to where (exclusive) the newest segment of each partition reaches.
     pub durable: BTreeMap<Partition, Offset>,
+    /// Earliest and latest event time, microseconds, in the segments of each recorded partition.
+    pub times: BTreeMap<Partition, (i64, i64)>,
 }
 
 /// Hands rows to the thread `history`. Dropping it writes nothing more: use [`Writer::close`].
@@ -258,6 +261,11 @@ fn bytes_of(column: &ArrayRef) -> usize {
     column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
 }
 
+/// The earliest and the latest of all.
+fn widest(times: impl Iterator<Item = (i64, i64)>) -> Option<(i64, i64)> {
+    times.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1)))
+}
+
 /// What may wait to be written, and what became of it.
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -370,6 +378,21 @@ impl Gate {
         status.bytes += encoded.bytes.len() as u64;
         status.rows += encoded.name.rows;
         status.durable.insert(partition.clone(), encoded.name.to);
+        if let Some(times) =
+            widest(status.times.get(partition).copied().into_iter().chain(encoded.name.times))
+        {
+            status.times.insert(partition.clone(), times);
+        }
+    }
+
+    /// What the segments of a partition hold that were there before, or are left.
+    pub(super) fn holds(&self, partition: &Partition, segments: &[Segment]) {
+        let times = widest(segments.iter().filter_map(|segment| segment.name.times));
+        let known = &mut self.held().status.times;
+        match times {
+            Some(times) => drop(known.insert(partition.clone(), times)),
+            None => drop(known.remove(partition)),
+        }
     }
 
     pub(super) fn merged(&self, segments: u64) {

@@ -8,6 +8,7 @@
 mod health;
 mod names;
 pub(crate) mod process;
+mod results;
 mod series;
 mod updates;
 
@@ -23,9 +24,10 @@ use prometheus_client::registry::Registry;
 
 pub use health::{Health, HealthLimits, Liveness, Phase, Readiness};
 pub use names::{METRICS, MetricKind, MetricName};
+pub use results::{CommitResult, TransactionResult};
 pub use updates::{
-    CommitResult, HistoryTotals, Lag, ModelUse, RecoveryTotals, RowTotals, RuleQuality, RuleWork,
-    TransactionResult, WindowUse,
+    HistoryAges, HistoryTotals, Lag, ModelUse, RecoveryTotals, RowTotals, RuleLatencies, RuleQuality,
+    RuleWork, WindowUse,
 };
 
 use crate::event::Clock;

@@ -72,6 +72,7 @@ metrics! {
     RULE_ERRORS = Counter "tollgate_rule_errors_total" RULE, "Rows that a rule could not be evaluated on";
     RULE_OUTCOMES = Counter "tollgate_rule_outcomes_total" &["rule", "status", "outcome"], "What became of the rows that a rule judged: hit, no_hit, not_enough_history, suppressed (by @dedup or @budget), late (and no hit), error";
     RULE_SECONDS = Counter "tollgate_rule_evaluation_seconds_total" RULE, "Time that evaluating a rule took, its share of what it shares with others; estimated from one batch in sixteen";
+    RULE_LATENCY = Histogram "tollgate_rule_latency_seconds" RULE, "From a record's Kafka timestamp until the rule's alert was acknowledged";
     RULE_BYTES = Gauge "tollgate_rule_window_bytes" RULE, "Window state that a rule holds, its share of what it shares with others";
     LABELS = Gauge "tollgate_labelled_events" &["label"], "Events that labels have come for: fraud, or genuine";
     RULE_LABELLED = Gauge "tollgate_rule_labelled_events" &["rule", "status", "result"], "Labelled events by what this version of the rule made of them: true_positive, false_positive, missed";
@@ -103,6 +104,8 @@ metrics! {
     HISTORY_DROPPED = Counter "tollgate_history_dropped_rows_total" &[], "Rows that never reached the history; a recovery reads them from the topic";
     HISTORY_SEGMENTS = Counter "tollgate_history_segments_total" &[], "Segments written to the history";
     HISTORY_WAITING = Gauge "tollgate_history_waiting_rows" &[], "Rows that are not in the history yet";
+    HISTORY_AGE = Gauge "tollgate_history_age_seconds" PARTITION, "Age of the newest event in the history; grows while none comes, too";
+    HISTORY_REACH = Gauge "tollgate_history_reach_seconds" PARTITION, "Age of the oldest event in the history: how far back it reaches";
 
     RECOVERING = Gauge "tollgate_recovering" &[], "1 while windows are rebuilt, else 0";
     RECOVERY_PROGRESS = Gauge "tollgate_recovery_progress_ratio" &[], "Share of the running recovery that is done; 1 when there is none";

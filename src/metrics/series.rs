@@ -35,7 +35,7 @@ pub(super) struct Labelled<M> {
     known: AtomicUsize,
 }
 
-impl<M: Default + Clone> Labelled<M> {
+impl<M: Clone> Labelled<M> {
     /// The series of these values, made where it is new.
     pub(super) fn of(&self, values: &[&str]) -> M {
         let set = self.set(values);
@@ -48,6 +48,11 @@ impl<M: Default + Clone> Labelled<M> {
             self.known.fetch_add(1, Ordering::Relaxed);
         }
         self.family.get_or_create_owned(&if full { other() } else { set })
+    }
+
+    /// The series of these values, if there is one.
+    pub(super) fn known(&self, values: &[&str]) -> Option<M> {
+        self.family.get(&self.set(values)).map(|known| known.clone())
     }
 
     /// Ends the series of these values.
@@ -80,6 +85,7 @@ pub(super) struct Series {
     pub(super) rule_errors: Labelled<Count>,
     pub(super) rule_outcomes: Labelled<Count>,
     pub(super) rule_seconds: Labelled<Seconds>,
+    pub(super) rule_latency: Labelled<Histogram>,
     pub(super) rule_bytes: Labelled<Level>,
     pub(super) labels: Labelled<Level>,
     pub(super) rule_labelled: Labelled<Level>,
@@ -107,6 +113,8 @@ pub(super) struct Series {
     pub(super) history_dropped: Count,
     pub(super) history_segments: Count,
     pub(super) history_waiting: Level,
+    pub(super) history_age: Labelled<Level>,
+    pub(super) history_reach: Labelled<Level>,
     pub(super) recovering: Level,
     pub(super) recovery_progress: Level,
     pub(super) recovery_absorbed: Count,
@@ -132,6 +140,9 @@ const LATENCIES: [f64; 18] = [
     600.0,
 ];
 
+/// The same of one rule: fewer, for there may be a thousand rules.
+const RULE_LATENCIES: [f64; 9] = [0.005, 0.02, 0.05, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0];
+
 impl Series {
     /// Registers all metrics of the list, in its order.
     pub(super) fn register(registry: &mut Registry, build: [String; 3]) -> Self {
@@ -151,6 +162,7 @@ impl Series {
             rule_errors: labelled(r, &names::RULE_ERRORS),
             rule_outcomes: labelled(r, &names::RULE_OUTCOMES),
             rule_seconds: labelled(r, &names::RULE_SECONDS),
+            rule_latency: labelled_with(r, &names::RULE_LATENCY, || Histogram::new(RULE_LATENCIES)),
             rule_bytes: labelled(r, &names::RULE_BYTES),
             labels: labelled(r, &names::LABELS),
             rule_labelled: labelled(r, &names::RULE_LABELLED),
@@ -178,6 +190,8 @@ impl Series {
             history_dropped: plain(r, &names::HISTORY_DROPPED),
             history_segments: plain(r, &names::HISTORY_SEGMENTS),
             history_waiting: plain(r, &names::HISTORY_WAITING),
+            history_age: labelled(r, &names::HISTORY_AGE),
+            history_reach: labelled(r, &names::HISTORY_REACH),
             recovering: plain(r, &names::RECOVERING),
             recovery_progress: plain(r, &names::RECOVERY_PROGRESS),
             recovery_absorbed: plain(r, &names::RECOVERY_ABSORBED),
@@ -203,11 +217,19 @@ fn plain<M: Metric + Default + Clone>(registry: &mut Registry, name: &MetricName
     put(registry, name, M::default())
 }
 
-fn labelled<M: Default + Clone>(registry: &mut Registry, name: &MetricName) -> Labelled<M>
+fn labelled<M: Default>(registry: &mut Registry, name: &MetricName) -> Labelled<M>
 where
     Family<LabelSet, M>: Metric,
 {
-    Labelled { keys: name.labels, family: put(registry, name, Family::default()), known: AtomicUsize::new(0) }
+    labelled_with(registry, name, M::default)
+}
+
+fn labelled_with<M>(registry: &mut Registry, name: &MetricName, new: fn() -> M) -> Labelled<M>
+where
+    Family<LabelSet, M>: Metric,
+{
+    let family = put(registry, name, Family::new_with_constructor(new));
+    Labelled { keys: name.labels, family, known: AtomicUsize::new(0) }
 }
 
 /// Registers under the listed name: the registry itself adds `_total` to what counts, and units.

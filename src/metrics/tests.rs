@@ -112,6 +112,8 @@ fn used() -> Metrics {
         &[WindowUse { emit: "on_arrival", index: 0, keyed_by: "card_id", keys: 1, events: 2, bytes: 300 }],
         1 << 30,
     );
+    let (payments, newest, oldest) = (partition("payments", 0), seconds(3), seconds(90));
+    metrics.history_ages(&[HistoryAges { partition: &payments, newest, oldest }]);
     metrics.restarted("transaction_aborted");
     metrics.decisions("allow", 2);
     metrics.reload("done");
@@ -334,7 +336,9 @@ fn a_label_keeps_quotes_line_ends_and_backslashes_and_loses_what_is_too_long() {
 #[test]
 fn buckets_hold_what_was_observed_and_grow_to_the_count() {
     let metrics = metrics();
-    metrics.alerts_acknowledged(&[Duration::from_millis(3), Duration::from_millis(60), seconds(7000)]);
+    metrics.rule_set("v1", [("big", "live")]);
+    let latencies = vec![Duration::from_millis(3), Duration::from_millis(60), seconds(7000)];
+    metrics.alerts_acknowledged(&RuleLatencies { rule: "big", status: "live", latencies });
     let samples = scrape(&metrics);
     let bucket = |limit: &str| {
         let fits = |sample: &&Sample| {
@@ -352,18 +356,62 @@ fn buckets_hold_what_was_observed_and_grow_to_the_count() {
 }
 
 #[test]
+fn each_rule_in_force_has_the_latency_of_its_own_alerts() {
+    let metrics = metrics();
+    metrics.rule_set("v1", [("big", "live"), ("odd", "shadow")]);
+    let count =
+        |rule: &str, status: &str| value(&metrics, "tollgate_rule_latency_seconds_count", &[rule, status]);
+    assert_eq!((count("big", "live"), count("odd", "shadow")), (Some(0.0), Some(0.0)));
+    let of = |rule: &'static str, status: &'static str, millis: &[u64]| {
+        let latencies = millis.iter().copied().map(Duration::from_millis).collect();
+        metrics.alerts_acknowledged(&RuleLatencies { rule, status, latencies });
+    };
+    of("big", "live", &[3, 40]);
+    of("odd", "shadow", &[700]);
+    assert_eq!((count("big", "live"), count("odd", "shadow")), (Some(2.0), Some(1.0)));
+    let within =
+        |limit: &str| value(&metrics, "tollgate_rule_latency_seconds_bucket", &[limit, "big", "live"]);
+    assert_eq!((within("0.005"), within("0.05")), (Some(1.0), Some(2.0)));
+    // What was under way when its rule went counts for all rules, and brings no series back.
+    metrics.rule_set("v2", [("big", "live")]);
+    of("odd", "shadow", &[900]);
+    assert_eq!(count("odd", "shadow"), None);
+    assert_eq!(value(&metrics, "tollgate_alert_latency_seconds_count", &[]), Some(4.0));
+}
+
+#[test]
+fn the_history_tells_how_old_its_events_are_for_as_long_as_a_partition_is_assigned() {
+    let metrics = metrics();
+    let (ours, gone) = (partition("payments", 0), partition("payments", 1));
+    let ages = |partition| HistoryAges { partition, newest: seconds(12), oldest: seconds(3_600) };
+    let age = |number: &str| value(&metrics, "tollgate_history_age_seconds", &["payments", number]);
+    let reach = |number: &str| value(&metrics, "tollgate_history_reach_seconds", &["payments", number]);
+    metrics.assigned(&[ours.clone(), gone.clone()]);
+    metrics.history_ages(&[ages(&ours), ages(&gone)]);
+    assert_eq!((age("1"), reach("1")), (Some(12.0), Some(3_600.0)));
+    metrics.assigned(std::slice::from_ref(&ours));
+    assert_eq!((age("1"), reach("1")), (None, None));
+    // The writer may not know yet that the partition is gone.
+    metrics.history_ages(&[ages(&ours), ages(&gone)]);
+    assert_eq!((age("0"), reach("0"), age("1")), (Some(12.0), Some(3_600.0), None));
+}
+
+#[test]
 fn commits_are_counted_by_result_from_zero_and_timed_together() {
     let metrics = metrics();
     assert_eq!(value(&metrics, "tollgate_transactions_total", &["ambiguous"]), Some(0.0));
     metrics.transaction(TransactionResult::Committed, Duration::from_millis(4));
     metrics.transaction(TransactionResult::Ambiguous, seconds(2));
-    metrics.offsets_committed(CommitResult::Done, Duration::from_millis(1));
+    metrics.offsets_committed(CommitResult::Done, 1, Some(Duration::from_millis(1)));
+    metrics.offsets_committed(CommitResult::Failed, 0, Some(Duration::from_millis(9)));
+    metrics.messages_refused(2);
     for (name, result, count) in [
         ("tollgate_transactions_total", "committed", 1.0),
         ("tollgate_transactions_total", "aborted", 0.0),
         ("tollgate_transactions_total", "ambiguous", 1.0),
         ("tollgate_offset_commits_total", "done", 1.0),
         ("tollgate_offset_commits_total", "failed", 0.0),
+        ("tollgate_dead_letters_total", "refused", 2.0),
     ] {
         assert_eq!(value(&metrics, name, &[result]), Some(count), "{name} {result}");
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::results::{CommitResult, TransactionResult};
 use super::series::Count;
 use super::{Metrics, Remembered};
 use crate::event::Partition;
@@ -112,6 +113,28 @@ pub struct WindowUse<'a> {
     pub bytes: usize,
 }
 
+/// The latencies of one rule's alerts.
+#[derive(Debug, Clone)]
+pub struct RuleLatencies<'a> {
+    /// The rule's id.
+    pub rule: &'a str,
+    /// How its alerts were made: `live` or `shadow`.
+    pub status: &'a str,
+    /// How long after its record's Kafka timestamp each alert was acknowledged.
+    pub latencies: Vec<Duration>,
+}
+
+/// How old the events are that the history holds of a partition.
+#[derive(Debug, Clone, Copy)]
+pub struct HistoryAges<'a> {
+    /// The partition.
+    pub partition: &'a Partition,
+    /// Age of the newest event.
+    pub newest: Duration,
+    /// Age of the oldest event.
+    pub oldest: Duration,
+}
+
 /// The history's work, as totals since its writer started.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HistoryTotals {
@@ -138,45 +161,6 @@ pub struct RecoveryTotals {
     pub absorbed_rows: u64,
     /// Rows read again from topics.
     pub replayed_rows: u64,
-}
-
-/// How a transaction ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TransactionResult {
-    /// All of it is visible.
-    Committed,
-    /// Nothing of it is visible.
-    Aborted,
-    /// Nobody said which; the loop rebuilds itself to find out.
-    Ambiguous,
-}
-
-impl TransactionResult {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Committed => "committed",
-            Self::Aborted => "aborted",
-            Self::Ambiguous => "ambiguous",
-        }
-    }
-}
-
-/// How a commit of offsets outside transactions ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CommitResult {
-    /// The group's coordinator has them.
-    Done,
-    /// It may not have them; a later commit covers them.
-    Failed,
-}
-
-impl CommitResult {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Failed => "failed",
-        }
-    }
 }
 
 impl Metrics {
@@ -293,6 +277,7 @@ impl Metrics {
             let labels = texts(gone);
             counts.iter().for_each(|family| family.remove(&labels));
             series.rule_seconds.remove(&labels);
+            series.rule_latency.remove(&labels);
             series.rule_bytes.remove(&labels);
             series.rule_precision.remove(&labels);
             series.rule_recall.remove(&labels);
@@ -305,6 +290,7 @@ impl Metrics {
                 family.of(&labels);
             }
             series.rule_seconds.of(&labels);
+            series.rule_latency.of(&labels);
             series.rule_bytes.of(&labels);
             for outcome in OUTCOMES {
                 series.rule_outcomes.of(&[labels[0], labels[1], outcome]);
@@ -336,10 +322,22 @@ impl Metrics {
         self.series().watermark_delay.set(delay.as_secs_f64());
     }
 
-    /// Alerts were acknowledged, each so long after its record's Kafka timestamp.
-    pub fn alerts_acknowledged(&self, latencies: &[Duration]) {
-        for latency in latencies {
-            self.series().end_to_end.observe(latency.as_secs_f64());
+    /// Alerts of a rule were acknowledged. Of a rule that is gone since they count for all rules only.
+    pub fn alerts_acknowledged(&self, of_rule: &RuleLatencies<'_>) {
+        let own = self.series().rule_latency.known(&[of_rule.rule, of_rule.status]);
+        for latency in &of_rule.latencies {
+            let seconds = latency.as_secs_f64();
+            self.series().end_to_end.observe(seconds);
+            if let Some(own) = &own {
+                own.observe(seconds);
+            }
+        }
+    }
+
+    /// So many messages were refused by the brokers and set aside, after their rows had been answered.
+    pub fn messages_refused(&self, count: usize) {
+        if count > 0 {
+            self.series().dead_letters.of(&["refused"]).inc_by(count as u64);
         }
     }
 
@@ -349,10 +347,12 @@ impl Metrics {
         self.series().commit.observe(took.as_secs_f64());
     }
 
-    /// A commit of offsets outside transactions ended, so long after its request.
-    pub fn offsets_committed(&self, result: CommitResult, took: Duration) {
-        self.series().offset_commits.of(&[result.name()]).inc();
-        self.series().commit.observe(took.as_secs_f64());
+    /// Commits of offsets outside transactions ended, so long after the last request where there was one.
+    pub fn offsets_committed(&self, result: CommitResult, count: u64, took: Option<Duration>) {
+        self.series().offset_commits.of(&[result.name()]).inc_by(count);
+        if let Some(took) = took.filter(|_| count > 0) {
+            self.series().commit.observe(took.as_secs_f64());
+        }
     }
 
     /// What all windows hold, and the most they may; the series of windows that are gone end.
@@ -388,6 +388,19 @@ impl Metrics {
         series.history_waiting.set(totals.waiting_rows as f64);
     }
 
+    /// How old the events in the history are; partitions that are not assigned any more are left out.
+    pub fn history_ages(&self, ages: &[HistoryAges<'_>]) {
+        let series = self.series();
+        let remembered = self.remembered();
+        for age in ages {
+            let labels = partition_labels(age.partition);
+            if remembered.partitions.contains(&labels) {
+                series.history_age.of(&texts(&labels)).set(age.newest.as_secs_f64());
+                series.history_reach.of(&texts(&labels)).set(age.oldest.as_secs_f64());
+            }
+        }
+    }
+
     /// A recovery begins.
     pub fn recovery_began(&self) {
         self.remembered().recovery = [0, 0];
@@ -417,14 +430,17 @@ impl Metrics {
         self.series().restarts.of(&[reason]).inc();
     }
 
-    /// The group has assigned these partitions, all that this process reads now; the lag of others ends.
+    /// The group has assigned these partitions, all that this process reads now; the series of others end.
     pub fn assigned(&self, partitions: &[Partition]) {
         let series = self.series();
         let now: Vec<_> = partitions.iter().map(partition_labels).collect();
         let Remembered { partitions: before, .. } = &mut *self.remembered();
         for gone in before.iter().filter(|labels| !now.contains(labels)) {
-            series.lag_records.remove(&texts(gone));
-            series.lag_seconds.remove(&texts(gone));
+            for family in
+                [&series.lag_records, &series.lag_seconds, &series.history_age, &series.history_reach]
+            {
+                family.remove(&texts(gone));
+            }
         }
         *before = now;
         series.rebalances.inc();

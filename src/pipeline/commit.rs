@@ -22,13 +22,16 @@ impl Incarnation<'_> {
         let receipt = self.sink.receipt()?;
         self.delivered |= receipt.is_some();
         self.observe_receipt(receipt);
-        for rejected in self.sink.rejected() {
+        let rejected = self.sink.rejected();
+        self.observe_refused(rejected.len());
+        for rejected in rejected {
             tracing::warn!(coordinates = %rejected.coordinates, reason = %rejected.reason, "a message was set aside as a dead letter");
         }
         if let (Some(receipt), Some((step, _))) = (receipt, &self.waiting_commit)
             && receipt.step() >= *step
             && let Some((_, commits)) = self.waiting_commit.take()
         {
+            self.commit_asked = Some(self.job.clock.elapsed());
             self.source.commit(commits)?;
         }
         let now = self.job.clock.elapsed();

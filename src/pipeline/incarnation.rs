@@ -14,6 +14,7 @@ use crossbeam_channel::RecvTimeoutError;
 
 use super::already::AlreadySent;
 use super::job::{Job, JobError, JobEvent};
+use super::latencies::{self, Latencies};
 use super::messages::{MessageContext, decision_messages, messages, summary_messages};
 use super::observe::Seen;
 use super::parts::Parts;
@@ -63,6 +64,8 @@ pub(super) struct Incarnation<'a> {
     pub(super) source: KafkaSource,
     pub(super) sink: Sink,
     pub(super) seen: Seen,
+    /// How long alerts take.
+    pub(super) latencies: Latencies,
     /// What rules cost since they were last judged.
     pub(super) measured: Measured,
     /// Which hits were right, as far as labels have come.
@@ -97,6 +100,8 @@ pub(super) struct Incarnation<'a> {
     pub(super) last_prune: Duration,
     /// At-least-once: a commit that waits for the receipt of a step.
     pub(super) waiting_commit: Option<(u64, Vec<PartitionCommit>)>,
+    /// When a commit was last asked for.
+    pub(super) commit_asked: Option<Duration>,
     pub(super) delivered: bool,
     /// The assignment in force, to fill windows again.
     pub(super) assigned: Option<Assigned>,
@@ -124,6 +129,7 @@ impl<'a> Incarnation<'a> {
             source,
             sink,
             seen: Seen::default(),
+            latencies: Latencies::default(),
             measured: Measured::default(),
             labels: Labels::default(),
             labels_recalled: false,
@@ -144,6 +150,7 @@ impl<'a> Incarnation<'a> {
             last_commit: Duration::ZERO,
             last_prune: Duration::ZERO,
             waiting_commit: None,
+            commit_asked: None,
             delivered: false,
             assigned: None,
             making: None,
@@ -289,7 +296,7 @@ impl<'a> Incarnation<'a> {
         let policy = &self.job.policy;
         let mut alerts = Vec::new();
         let mut outgoing = Vec::new();
-        let mut timestamps = Vec::new();
+        let mut timed = Vec::new();
         let ruleset = self.parts.ruleset.clone();
         let context = MessageContext { policy, ruleset: &ruleset, ingested_at, clock: self.job.clock };
         for answered in &outcome.answered {
@@ -298,8 +305,7 @@ impl<'a> Incarnation<'a> {
             self.seen.answered(answered, &made);
             self.observe_early(answered);
             self.label(answered);
-            timestamps
-                .extend(made.alerts.iter().map(|alert| answered.batch.rows.timestamp[alert.row as usize]));
+            timed.extend(latencies::timed(&made, self.parts.maker(answered.emit), &answered.batch.rows));
             outgoing.extend(messages(&made, &answered.batch, &context));
             if let Some(settings) = policy.decisions.as_ref().filter(|_| self.parts.decides(answered.emit)) {
                 let evidence =
@@ -320,7 +326,7 @@ impl<'a> Incarnation<'a> {
             already.leave_out(&mut outgoing);
         }
         let step = self.next_step();
-        self.seen.published(step, timestamps);
+        self.latencies.published(step, timed);
         crash_point("before-produce");
         self.sink.publish(Outgoing { step, messages: outgoing })?;
         crash_point("after-produce");

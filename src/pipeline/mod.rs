@@ -17,6 +17,7 @@ mod filling;
 mod incarnation;
 mod job;
 mod labelled;
+mod latencies;
 mod messages;
 mod model_watch;
 mod observe;

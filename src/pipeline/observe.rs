@@ -1,9 +1,9 @@
 //! What the job tells about itself while it runs: per batch what a batch did, once a second how things stand.
 //!
-//! Takes looks at an [`Incarnation`]; writes to [`Metrics`] and [`Health`]. Keeps what alerts wait for their
-//! acknowledgement, and what each rule did since it was last told.
+//! Takes looks at an [`Incarnation`]; writes to [`Metrics`] and [`Health`]. Keeps what each rule did since it was last
+//! told.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +13,13 @@ use crate::alert::{AlertBatch, AlertMaker};
 use crate::decision::{Decision, Outcome};
 use crate::event::{Clock, Partition, SystemClock};
 use crate::metrics::{
-    Build, Health, HealthLimits, HistoryTotals, Lag, Metrics, Phase, RecoveryTotals, RowTotals, RuleQuality,
-    RuleWork, TransactionResult, WindowUse,
+    Build, CommitResult, Health, HealthLimits, HistoryAges, HistoryTotals, Lag, Metrics, Phase,
+    RecoveryTotals, RowTotals, RuleQuality, RuleWork, TransactionResult, WindowUse,
 };
 use crate::rules::Emit;
 use crate::sink::Receipt;
 use crate::source::RawBatch;
+use crate::source::kafka::EndedCommits;
 
 /// Where the job tells about itself.
 #[derive(Clone)]
@@ -58,9 +59,6 @@ impl Observers {
 /// How often how things stand is told.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Steps whose alerts wait for their acknowledgement at most; older ones go untold.
-const STEPS_WAITING_MAX: usize = 65_536;
-
 /// What rules did, by the order of their answers and their index.
 type Worked = BTreeMap<(bool, usize), Work>;
 
@@ -75,8 +73,6 @@ pub(super) struct Seen {
     judged: Judged,
     /// Decisions by outcome.
     decisions: [u64; 4],
-    /// Kafka timestamps, microseconds, of the records whose alerts each step published.
-    published: VecDeque<(u64, Vec<i64>)>,
     /// Kafka timestamp of the last record of each partition, by its index.
     timestamps: BTreeMap<u32, i64>,
 }
@@ -162,23 +158,6 @@ impl Seen {
     pub(super) fn decided(&mut self, decisions: &[Decision]) {
         for decision in decisions {
             self.decisions[decision.outcome as usize] += 1;
-        }
-    }
-
-    /// Takes note of the alerts of a step, to know later how long their acknowledgement took.
-    pub(super) fn published(&mut self, step: u64, timestamps: Vec<i64>) {
-        if !timestamps.is_empty() && self.published.len() < STEPS_WAITING_MAX {
-            self.published.push_back((step, timestamps));
-        }
-    }
-
-    /// Tells how long the alerts took that are durable now.
-    pub(super) fn durable(&mut self, metrics: &Metrics, step: u64, now: i64) {
-        while let Some((_, timestamps)) = self.published.pop_front_if(|(published, _)| *published <= step) {
-            let since = |at: i64| Duration::from_micros(now.saturating_sub(at).max(0).unsigned_abs());
-            let known = timestamps.into_iter().filter(|at| *at != i64::MIN);
-            let latencies: Vec<Duration> = known.map(since).collect();
-            metrics.alerts_acknowledged(&latencies);
         }
     }
 }
@@ -294,7 +273,14 @@ impl Incarnation<'_> {
 
     pub(super) fn observe_receipt(&mut self, receipt: Option<Receipt>) {
         if let (Some(observers), Some(receipt)) = (&self.job.observers, receipt) {
-            self.seen.durable(&observers.metrics, receipt.step(), self.job.clock.now_micros());
+            self.latencies.durable(&observers.metrics, receipt.step(), self.job.clock.now_micros());
+        }
+    }
+
+    /// So many messages were set aside because brokers refuse them.
+    pub(super) fn observe_refused(&self, count: usize) {
+        if let Some(observers) = &self.job.observers {
+            observers.metrics.messages_refused(count);
         }
     }
 
@@ -305,6 +291,12 @@ impl Incarnation<'_> {
         observers.health.turned(now);
         for took in self.sink.transactions().map(|sink| sink.commits()).unwrap_or_default() {
             observers.metrics.transaction(TransactionResult::Committed, took);
+        }
+        let ended = self.source.commits();
+        if ended != EndedCommits::default() {
+            let took = self.commit_asked.map(|asked| self.job.clock.elapsed().saturating_sub(asked));
+            observers.metrics.offsets_committed(CommitResult::Done, ended.done, took);
+            observers.metrics.offsets_committed(CommitResult::Failed, ended.failed, took);
         }
         if self.seen.last.is_some_and(|last| now.saturating_sub(last) < INTERVAL) {
             return;
@@ -455,6 +447,14 @@ impl Incarnation<'_> {
             waiting_rows: status.rows_waiting,
             segments: status.segments,
         });
+        let now = self.job.clock.now_micros();
+        let age = |at: i64| Duration::from_micros(now.saturating_sub(at).max(0).unsigned_abs());
+        let ages = status.times.iter().map(|(partition, (oldest, newest))| HistoryAges {
+            partition,
+            newest: age(*newest),
+            oldest: age(*oldest),
+        });
+        metrics.history_ages(&ages.collect::<Vec<_>>());
     }
 }
 

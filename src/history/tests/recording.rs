@@ -9,7 +9,7 @@ use super::model::*;
 use crate::event::{Offset, Partition, Span};
 use crate::history::recorder::{Appended, Recorder};
 use crate::history::writer::Load;
-use crate::history::{History, HistoryError};
+use crate::history::{History, HistoryError, Writer};
 use crate::settings::{HistoryPlace, HistorySettings};
 
 fn pay(partition: i32) -> Partition {
@@ -235,6 +235,26 @@ fn a_partition_that_moved_is_written_and_forgotten() {
     assert_eq!(writer.status().durable.get(&pay(0)), Some(&Offset(10)));
     writer.close(PATIENCE).unwrap();
     assert_eq!(plan(&history, 0, 10, i64::MIN).rows, 10);
+}
+
+#[test]
+fn the_writer_tells_the_earliest_and_latest_event_of_each_partition_that_it_records() {
+    let history = open(Arc::new(InMemory::new()));
+    let rows: Vec<Row> = (0..100).map(|offset| row(0, offset)).collect();
+    write_in_segments(&history, &rows[..50], 10);
+    // Another process goes on: what it finds counts as well as what it writes.
+    let writer = writer(&history, writer_settings(10), 50);
+    let times = |writer: &Writer| writer.status().times.get(&pay(0)).copied();
+    assert_eq!(times(&writer), None);
+    writer.append(&batch(&rows[50..]), &spans(&rows[50..]));
+    writer.flush(PATIENCE).unwrap();
+    assert_eq!(times(&writer), Some((row(0, 0).time, row(0, 99).time)));
+    writer.prune(row(0, 45).time);
+    writer.flush(PATIENCE).unwrap();
+    assert_eq!(times(&writer), Some((row(0, 40).time, row(0, 99).time)));
+    writer.forget(&[pay(0)]);
+    writer.flush(PATIENCE).unwrap();
+    assert_eq!(times(&writer), None);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 
 use super::contact::{Complaint, ask};
-use super::{ConsumerSettings, KafkaSettings, Side, SourceError};
+use super::{ConsumerSettings, EndedCommits, KafkaSettings, Side, SourceError};
 use crate::event::Partition;
 
 /// How long a question to the brokers may take.
@@ -39,6 +39,7 @@ pub(super) struct Reporter {
     ends: Mutex<BTreeMap<Partition, i64>>,
     detail: Mutex<Option<String>>,
     complaint: Mutex<Option<Complaint>>,
+    commits: Mutex<EndedCommits>,
     closing: AtomicBool,
 }
 
@@ -51,6 +52,11 @@ impl Reporter {
     /// The end of each partition that is read, as the library last heard of it.
     pub(super) fn ends(&self) -> BTreeMap<Partition, i64> {
         open(&self.ends).clone()
+    }
+
+    /// Commits of offsets that ended since this was last asked.
+    pub(super) fn commits(&self) -> EndedCommits {
+        std::mem::take(&mut *open(&self.commits))
     }
 
     /// The library's sentence about the last error.
@@ -122,8 +128,12 @@ impl ConsumerContext for Reporter {
 
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
         match result {
-            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
-            Err(error) => open(&self.reports).push_back(Report::CommitFailed(error)),
+            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            Ok(()) => open(&self.commits).done += 1,
+            Err(error) => {
+                open(&self.commits).failed += 1;
+                open(&self.reports).push_back(Report::CommitFailed(error));
+            }
         }
     }
 }

@@ -140,6 +140,15 @@ pub fn cluster_id(settings: &KafkaSettings) -> Result<Option<String>, SourceErro
     consumer::cluster_id(settings)
 }
 
+/// How commits of offsets ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EndedCommits {
+    /// The group's coordinator has them.
+    pub done: u64,
+    /// It may not have them.
+    pub failed: u64,
+}
+
 /// What the reading thread is told.
 #[derive(Debug)]
 enum Command {
@@ -213,6 +222,11 @@ impl KafkaSource {
     /// The end of each partition that is read, as it was a second ago at most: what committed readers may see.
     pub fn ends(&self) -> BTreeMap<Partition, i64> {
         self.consumer.reporter().ends()
+    }
+
+    /// Commits of offsets that ended since this was last asked.
+    pub fn commits(&self) -> EndedCommits {
+        self.consumer.reporter().commits()
     }
 
     /// Who this member is to its group right now: what a transaction needs that commits offsets.
