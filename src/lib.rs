@@ -142,6 +142,7 @@
 //! | a window's answer is what a naive loop finds, for any function, frame, filter, ties, lateness, batch and shard | `tests/window_reference.rs` |
 //! | in order, a query's answer is DataFusion's batch answer, and the naive loop's | `tests/differential.rs` |
 //! | the watermark does not depend on how rows are cut into batches | `pipeline::watermark` |
+//! | rows of several files meet the rules in order of event time, however many are read at once | `pipeline::side_by_side`, `tests/labels.rs` |
 //! | rows in = answered + dead letters + repeats + waiting | [`Counts::balanced`](pipeline::Counts::balanced), printed by every replay |
 //! | one bad record never harms its batch; a panic costs the guilty record only | `decode::tests` |
 //! | nothing that reads a clock or a dice can be called from a rule | `sql::functions`, `tests/sql_refused.rs` |

@@ -150,7 +150,7 @@ fn a_window_over_labels_sees_a_fraud_from_the_moment_at_which_it_was_known() {
     scratch.write("labels.ndjson", &line(label));
     for emit in ["on_arrival", "in_order"] {
         let printed = scratch.shell(&format!(
-            "tollgate replay --rules rules --input payments.ndjson labels.ndjson --emit {emit} --output - --batch-rows 1 2> /dev/null"
+            "tollgate replay --rules rules --input payments.ndjson labels.ndjson --emit {emit} --output - 2> /dev/null"
         ));
         let frauds: Vec<(Value, Value)> = printed
             .text
@@ -163,5 +163,63 @@ fn a_window_over_labels_sees_a_fraud_from_the_moment_at_which_it_was_known() {
             .collect();
         let expected = [("t1", 0), ("t2", 0), ("t3", 1), ("t4", 0)].map(|(tx, n)| (json!(tx), json!(n)));
         assert_eq!(frauds, expected, "{emit}");
+    }
+}
+
+/// Two payments files and accounts in between, each with a record that can't be read.
+#[test]
+fn answers_over_several_files_do_not_depend_on_how_many_rows_are_read_at_once() {
+    let scratch = Scratch::new();
+    scratch.write(
+        "rules/schema.sql",
+        "CREATE TABLE payments (tx_id VARCHAR NOT NULL, event_time TIMESTAMP NOT NULL, card VARCHAR NOT NULL, PRIMARY KEY (tx_id));
+         CREATE TABLE logins (login_id VARCHAR NOT NULL, event_time TIMESTAMP NOT NULL, card VARCHAR NOT NULL, PRIMARY KEY (login_id));",
+    );
+    scratch.write(
+        "rules/views/activity.sql",
+        "CREATE VIEW activity AS SELECT event_time, card, tx_id AS id FROM payments
+         UNION ALL SELECT event_time, card, login_id FROM logins",
+    );
+    scratch.write(
+        "rules/busy.sql",
+        "-- @id: busy\n-- @title: t\n-- @status: live\n-- @severity: low\n-- @score: 1\n-- @reason: \"{n}\"\n-- @owner: o
+         SELECT id, count(*) OVER w AS n, lag(id) OVER w AS before FROM activity
+         WINDOW w AS (PARTITION BY card ORDER BY event_time RANGE BETWEEN INTERVAL '9 seconds' PRECEDING AND CURRENT ROW)",
+    );
+    // Times are equal across files, go back within the logins, and end at different moments.
+    let seconds = |count: usize, step: usize, of: usize| (0..count).map(move |row| row * step % of);
+    let files = [("payments", "tx_id", "a"), ("payments", "tx_id", "b"), ("logins", "login_id", "l")];
+    let mut inputs = String::new();
+    for ((stream, id, file), times) in
+        files.into_iter().zip([seconds(30, 2, 60), seconds(15, 3, 60), seconds(40, 7, 50)])
+    {
+        let mut lines = String::from("{\n");
+        for (row, second) in times.enumerate() {
+            let at = format!("2026-11-01T10:00:{second:02}Z");
+            lines += &format!("{}\n", json!({id: format!("{file}{row}"), "event_time": at, "card": "c"}));
+        }
+        scratch.write(&format!("{file}.ndjson"), &lines);
+        inputs += &format!(" {stream}={file}.ndjson");
+    }
+    for emit in ["on_arrival", "in_order"] {
+        let run = |batch_rows: u32| {
+            let line = format!(
+                "tollgate replay --rules rules --emit {emit} --lateness 20s --batch-rows {batch_rows} --output hits.ndjson \
+                 --format json --input{inputs}"
+            );
+            let summary: Value = serde_json::from_str(&scratch.shell(&line).text).expect("a summary");
+            let hits = std::fs::read_to_string(scratch.path("hits.ndjson")).expect("hits");
+            (summary["counts"].clone(), summary["balanced"].clone(), hits)
+        };
+        let (counts, balanced, hits) = run(1);
+        assert_eq!((&counts["dead_letters"], &balanced), (&json!(3), &json!(true)), "{emit}: {counts}");
+        assert_eq!(hits.lines().count(), 85, "{emit}");
+        for batch_rows in [2, 7, 8192] {
+            assert_eq!(
+                run(batch_rows),
+                (counts.clone(), balanced.clone(), hits.clone()),
+                "{emit}, {batch_rows}"
+            );
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::failure::{Exit, Failure};
 use super::job::{EmitArgument, open_sound_rules, order_of, parts_failure};
 use super::terminal::{Format, grouped};
 use crate::event::{Clock, Span, SystemClock};
-use crate::pipeline::{CoreSettings, Parts, StepOutcome, StreamPolicy};
+use crate::pipeline::{CoreSettings, Parts, StreamPolicy};
 use crate::rules::RuleSet;
 
 use input::Inputs;
@@ -96,16 +96,7 @@ fn replay(inputs: &mut Inputs, parts: &mut Parts, output: &mut Output) -> Result
         parts.core.watermarks().expect(partition);
     }
     while let Some(event) = inputs.next()? {
-        let outcome: StepOutcome = match event {
-            input::Event::Batch(fetched) => parts.core.step(fetched),
-            input::Event::Ended(partition) => {
-                parts.core.watermarks().release(partition);
-                parts.core.release_waiting()
-            }
-        }
-        .map_err(Failure::outside)?;
-        inputs.note(&outcome);
-        output.write(&outcome)?;
+        output.write(&inputs.step(&mut parts.core, event)?)?;
         bar.set_position(inputs.position());
     }
     let rest = parts.core.finish().map_err(Failure::outside)?;

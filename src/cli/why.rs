@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::failure::{Exit, Failure};
 use super::job::{EmitArgument, order_of, parts_failure};
-use super::replay::input::{Event, Inputs};
+use super::replay::input::Inputs;
 use super::service::{self, answer_order, job_failure};
 use super::terminal::{self, Format};
 use crate::diagnostic::render_all;
@@ -178,15 +178,7 @@ fn replay(
         parts.core.watermarks().expect(partition);
     }
     while let Some(event) = inputs.next()? {
-        let outcome = match event {
-            Event::Batch(fetched) => parts.core.step(fetched),
-            Event::Ended(partition) => {
-                parts.core.watermarks().release(partition);
-                parts.core.release_waiting()
-            }
-        }
-        .map_err(Failure::outside)?;
-        inputs.note(&outcome);
+        let outcome = inputs.step(&mut parts.core, event)?;
         if take(parts, &outcome).map_err(Failure::outside)? {
             return Ok(());
         }

@@ -31,6 +31,7 @@ mod repeats;
 mod retrace;
 mod returning;
 mod select;
+mod side_by_side;
 mod silent;
 mod sources;
 mod succession;
@@ -48,6 +49,7 @@ pub use quarantine::RuleBudget;
 pub use refusal::{Accept, RecoveryPolicy, Refusal, WarmUp};
 pub use reload::NextParts;
 pub use retrace::{Retrace, Retraced};
+pub use side_by_side::{Pending, side_by_side};
 pub use silent::Restored;
 pub use succession::{Before, Filled, Standing, SuccessionError};
 pub use watermark::Watermarks;
@@ -215,12 +217,18 @@ impl Core {
 
     /// The first half of a step: decode, drop repeats. What it hands on belongs to [`Self::answer`].
     pub fn decode(&mut self, fetched: Fetched) -> Result<DecodedBatch, EngineError> {
-        self.counts.add_fetched(&fetched);
-        let decoded = self.decoders.decode(fetched);
+        let decoded = self.decode_alone(fetched);
         self.drop_repeats(decoded)
     }
 
-    fn drop_repeats(&mut self, decoded: DecodedBatch) -> Result<DecodedBatch, EngineError> {
+    /// Decodes and no more, for rows that are put in order first. What it hands on belongs to [`Self::drop_repeats`].
+    pub fn decode_alone(&mut self, fetched: Fetched) -> DecodedBatch {
+        self.counts.add_fetched(&fetched);
+        self.decoders.decode(fetched)
+    }
+
+    /// The rest of the first half of a step, for rows that were decoded alone.
+    pub fn drop_repeats(&mut self, decoded: DecodedBatch) -> Result<DecodedBatch, EngineError> {
         self.counts.add_dead_letters(&decoded.dead_letters);
         let Some(kept) = self.repeats.kept(&decoded, self.watermarks.current())? else { return Ok(decoded) };
         self.counts.repeats += (decoded.rows.event_time.len() - kept.len()) as u64;

@@ -7,7 +7,7 @@ use super::prepare::{Prepared, of_order, other_order};
 use crate::alert::{Alert, AlertMaker, AlertSettings, Moment, Verdict, points};
 use crate::backtest::{EventColumns, EventTable, Events, Flags, Labels, NO_EVENT, Ruled, SweptRule};
 use crate::cli::failure::Failure;
-use crate::cli::replay::input::{Event, Inputs};
+use crate::cli::replay::input::Inputs;
 use crate::decode::{DecodeLimits, DecodedBatch, Decoders, StreamBinding};
 use crate::event::{Contract, EventTime};
 use crate::graph::QueryHits;
@@ -133,15 +133,7 @@ fn feed(
         core.watermarks().expect(partition);
     }
     while let Some(event) = inputs.next()? {
-        let outcome = match event {
-            Event::Batch(fetched) => core.step(fetched),
-            Event::Ended(partition) => {
-                core.watermarks().release(partition);
-                core.release_waiting()
-            }
-        }
-        .map_err(Failure::outside)?;
-        inputs.note(&outcome);
+        let outcome = inputs.step(&mut core, event)?;
         collector.take(&outcome)?;
         period.passed(&outcome);
         bar.set_position(inputs.position());

@@ -10,7 +10,7 @@ use crate::alert::Alert;
 use crate::backtest::Labels;
 use crate::cli::failure::Failure;
 use crate::cli::job::parts_failure;
-use crate::cli::replay::input::{Event, Inputs};
+use crate::cli::replay::input::Inputs;
 use crate::event::{Clock, Coordinates, EventTime};
 use crate::pipeline::{CoreSettings, Parts, StepOutcome, StreamPolicy};
 use crate::rules::RuleSet;
@@ -82,16 +82,8 @@ pub(super) fn run(
     let mut latest = i64::MIN;
     while let Some(event) = inputs.next()? {
         let began = clock.elapsed();
-        let outcome = match event {
-            Event::Batch(fetched) => parts.core.step(fetched),
-            Event::Ended(partition) => {
-                parts.core.watermarks().release(partition);
-                parts.core.release_waiting()
-            }
-        }
-        .map_err(Failure::outside)?;
+        let outcome = inputs.step(&mut parts.core, event)?;
         spent += clock.elapsed().saturating_sub(began);
-        inputs.note(&outcome);
         latest = latest.max(take(&mut parts, &outcome, labels, &mut trial));
         bar.set_position(inputs.position());
     }

@@ -1,7 +1,8 @@
 //! The input files of a replay, read side by side in order of event time.
 //!
-//! Each file is a partition. The next batch comes from the file whose last row is the oldest, so that several
-//! files, or several streams, meet the rules in the order of their events, batch by batch.
+//! Each file is a partition. Rows of several files, or several streams, meet the rules row by row in order of event
+//! time, those of equal time in the order of the files; a file that is not in order of time keeps its own. So answers do
+//! not depend on how many rows are read at once.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,30 +12,33 @@ use indicatif::ProgressBar;
 use crate::cli::failure::Failure;
 use crate::cli::job::stream_named;
 use crate::cli::terminal;
+use crate::decode::DecodedBatch;
 use crate::event::{Contract, Partition};
-use crate::pipeline::StepOutcome;
+use crate::graph::EngineError;
+use crate::pipeline::{Core, Pending, StepOutcome, side_by_side};
 use crate::source::{Fetched, FileSettings, FileSource, Partitions, SourcePartition};
 
 /// What comes next.
 pub(in crate::cli) enum Event {
-    /// Rows of one file.
-    Batch(Fetched),
-    /// A file has ended.
+    /// Rows of one file, which are the next to be answered only where it is the only one.
+    Read(u32, Fetched),
+    /// There are rows of each file that has not ended.
+    Ready,
+    /// A file has ended, and all of its rows have had their turn.
     Ended(u32),
 }
 
 struct Input {
     source: FileSource,
-    /// Event time of the last row read; the least possible before the first.
-    reached: i64,
     ended: bool,
 }
 
 /// All input files.
 pub(in crate::cli) struct Inputs {
     inputs: Vec<Input>,
+    /// Decoded rows of each file that have not had their turn, where there are several.
+    pending: Vec<Pending>,
     partitions: Partitions,
-    latest: usize,
     rows_read: u64,
 }
 
@@ -65,11 +69,12 @@ impl Inputs {
             };
             let source =
                 FileSource::open(std::slice::from_ref(&path), stream, settings).map_err(Failure::usage)?;
-            inputs.push(Input { source, reached: i64::MIN, ended: false });
+            inputs.push(Input { source, ended: false });
             let partition = Partition { topic: path.display().to_string().into(), partition: 0 };
             partitions.push(SourcePartition { partition, stream });
         }
-        Ok(Self { inputs, partitions: Arc::new(partitions), latest: 0, rows_read: 0 })
+        let pending = inputs.iter().map(|_| Pending::default()).collect();
+        Ok(Self { inputs, pending, partitions: Arc::new(partitions), rows_read: 0 })
     }
 
     /// The partitions that are to come.
@@ -99,19 +104,53 @@ impl Inputs {
         }
     }
 
-    /// The next batch of the file that is furthest behind.
+    /// What comes next; none at the end of all files.
     pub(in crate::cli) fn next(&mut self) -> Result<Option<Event>, Failure> {
-        let open = self.inputs.iter().enumerate().filter(|(_, input)| !input.ended);
-        let Some((index, _)) = open.min_by_key(|(_, input)| input.reached) else { return Ok(None) };
-        self.latest = index;
+        let mut inputs = self.inputs.iter_mut().zip(&self.pending);
+        let Some(index) = inputs.position(|(input, pending)| !input.ended && pending.is_empty()) else {
+            return Ok(self.pending.iter().any(|pending| !pending.is_empty()).then_some(Event::Ready));
+        };
         let partition = u32::try_from(index).unwrap_or(u32::MAX);
         Ok(Some(match self.inputs[index].source.next().map_err(Failure::outside)? {
-            Some(fetched) => Event::Batch(self.renumbered(fetched, partition)),
+            Some(fetched) => Event::Read(partition, self.renumbered(fetched, partition)),
             None => {
                 self.inputs[index].ended = true;
                 Event::Ended(partition)
             }
         }))
+    }
+
+    /// The rows that are to be answered next; none where others must be read first.
+    pub(in crate::cli) fn decoded(
+        &mut self,
+        core: &mut Core,
+        event: Event,
+    ) -> Result<Option<DecodedBatch>, EngineError> {
+        let decoded = match event {
+            Event::Read(partition, fetched) => {
+                let decoded = core.decode_alone(fetched);
+                if self.inputs.len() > 1 && !decoded.rows.event_time.is_empty() {
+                    self.pending[partition as usize] = Pending::new(decoded);
+                    return Ok(None);
+                }
+                // A file alone waits for no other, and nor do dead letters without rows.
+                decoded
+            }
+            Event::Ready => side_by_side(&mut self.pending)?,
+            Event::Ended(_) => return Ok(None),
+        };
+        core.drop_repeats(decoded).map(Some)
+    }
+
+    /// Takes an event through the core.
+    pub(in crate::cli) fn step(&mut self, core: &mut Core, event: Event) -> Result<StepOutcome, Failure> {
+        if let Event::Ended(partition) = event {
+            core.watermarks().release(partition);
+            return core.release_waiting().map_err(Failure::outside);
+        }
+        let answered =
+            self.decoded(core, event).and_then(|decoded| decoded.map(|rows| core.answer(rows)).transpose());
+        Ok(answered.map_err(Failure::outside)?.unwrap_or_default())
     }
 
     /// The batch with its file's place among all files.
@@ -130,25 +169,5 @@ impl Inputs {
             }
         }
         fetched
-    }
-
-    /// Takes note of how far the file of the last batch has come.
-    pub(in crate::cli) fn note(&mut self, outcome: &StepOutcome) {
-        if self.inputs.len() < 2 {
-            return;
-        }
-        let latest = u32::try_from(self.latest).unwrap_or(u32::MAX);
-        let times = outcome.answered.iter().flat_map(|answered| {
-            let rows = &answered.batch.rows;
-            rows.event_time
-                .iter()
-                .zip(&rows.partition)
-                .filter(|(_, partition)| **partition == latest)
-                .map(|(time, _)| *time)
-        });
-        // Rows that wait are not seen here; counting batches as well keeps any file from starving.
-        let seen = times.max().unwrap_or(i64::MIN);
-        let input = &mut self.inputs[self.latest];
-        input.reached = input.reached.max(seen);
     }
 }

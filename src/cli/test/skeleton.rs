@@ -13,10 +13,10 @@ use super::{Arguments, compile, draw, test_of};
 use crate::alert::json_value;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::job::parts_failure;
-use crate::cli::replay::input::{Event, Inputs};
+use crate::cli::replay::input::Inputs;
 use crate::decode::DecodedBatch;
 use crate::event::EventTime;
-use crate::pipeline::{CoreSettings, Parts, StreamPolicy};
+use crate::pipeline::{Answered, CoreSettings, Parts, StreamPolicy};
 use crate::rules::{RuleSet, mentions};
 
 /// Events of a case that is cut out, at most: the newest stay.
@@ -116,26 +116,16 @@ fn cut(set: &RuleSet, arguments: &Arguments) -> Result<String, Failure> {
     Ok(written(set, &target, &rows))
 }
 
-/// Feeds the files to a function, batch by batch.
-fn each_batch(
-    set: &RuleSet,
-    arguments: &Arguments,
-    mut take: impl FnMut(&mut Parts, DecodedBatch) -> Result<bool, Failure>,
-) -> Result<(), Failure> {
+/// The rule without state, and the files from their beginning.
+fn opened(set: &RuleSet, arguments: &Arguments) -> Result<(Parts, Inputs), Failure> {
     let contract = &set.catalog.contract;
     let settings = CoreSettings::uniform(contract, StreamPolicy::default());
-    let made = Parts::of_files(set, settings);
-    let mut parts = made.map_err(parts_failure)?;
-    let mut inputs = Inputs::open(contract, &arguments.from, BATCH_ROWS, &parts.used)?;
-    while let Some(event) = inputs.next()? {
-        if let Event::Batch(fetched) = event {
-            let decoded = parts.core.decode(fetched).map_err(Failure::outside)?;
-            if !take(&mut parts, decoded)? {
-                break;
-            }
-        }
+    let mut parts = Parts::of_files(set, settings).map_err(parts_failure)?;
+    let inputs = Inputs::open(contract, &arguments.from, BATCH_ROWS, &parts.used)?;
+    for partition in inputs.partitions() {
+        parts.core.watermarks().expect(partition);
     }
-    Ok(())
+    Ok((parts, inputs))
 }
 
 /// The first hit, or that of the event asked for.
@@ -143,40 +133,37 @@ fn find(set: &RuleSet, arguments: &Arguments) -> Result<Option<Target>, Failure>
     let Some(rule) = set.running().next() else { return Ok(None) };
     let entity = rule.header.entity.clone();
     let entity = entity.or_else(|| rule.header.dedup.as_ref()?.columns.first().cloned());
-    let mut target = None;
-    each_batch(set, arguments, |parts, decoded| {
-        let mut outcome = parts.core.answer(decoded).map_err(Failure::outside)?;
-        if set.on_arrival.rules.is_empty() && outcome.answered.is_empty() {
-            outcome = parts.core.finish().map_err(Failure::outside)?;
-        }
+    let (mut parts, mut inputs) = opened(set, arguments)?;
+    loop {
+        let event = inputs.next()?;
+        let ended = event.is_none();
+        let outcome = match event {
+            Some(event) => inputs.step(&mut parts.core, event)?,
+            None => parts.core.finish().map_err(Failure::outside)?,
+        };
+        let wanted = |answered: &Answered, row| {
+            let id = arguments.event.as_ref();
+            id.is_none_or(|id| event_id(set, &answered.batch, row).is_some_and(|own| own == *id))
+        };
         for answered in &outcome.answered {
             for found in &answered.hits.hits {
-                for (hit, row) in found.rows.iter().enumerate() {
-                    let rows = &answered.batch.rows;
-                    let value = |(name, column): (&String, _)| (name.clone(), json_value(column, hit));
-                    let values: Map<String, Value> =
-                        rule.columns.iter().zip(&found.columns).map(value).collect();
-                    let wanted = arguments
-                        .event
-                        .as_ref()
-                        .is_none_or(|id| event_id(set, &answered.batch, *row).is_some_and(|own| own == *id));
-                    if wanted && target.is_none() {
-                        target = Some(Target {
-                            partition: rows.partition[*row as usize],
-                            offset: rows.offset[*row as usize],
-                            at: rows.event_time[*row as usize],
-                            entity: entity
-                                .as_ref()
-                                .and_then(|name| Some((name.clone(), values.get(name)?.clone()))),
-                            values,
-                        });
-                    }
-                }
+                let Some(hit) = found.rows.iter().position(|row| wanted(answered, *row)) else { continue };
+                let (rows, row) = (&answered.batch.rows, found.rows[hit] as usize);
+                let value = |(name, column): (&String, _)| (name.clone(), json_value(column, hit));
+                let values: Map<String, Value> = rule.columns.iter().zip(&found.columns).map(value).collect();
+                return Ok(Some(Target {
+                    partition: rows.partition[row],
+                    offset: rows.offset[row],
+                    at: rows.event_time[row],
+                    entity: entity.as_ref().and_then(|name| Some((name.clone(), values.get(name)?.clone()))),
+                    values,
+                }));
             }
         }
-        Ok(target.is_none())
-    })?;
-    Ok(target)
+        if ended {
+            return Ok(None);
+        }
+    }
 }
 
 /// The value of an event's first id column.
@@ -196,9 +183,11 @@ fn event_id(set: &RuleSet, batch: &DecodedBatch, row: u32) -> Option<String> {
 fn window(set: &RuleSet, arguments: &Arguments, target: &Target) -> Result<Vec<Row>, Failure> {
     let mut kept: std::collections::VecDeque<Row> = std::collections::VecDeque::new();
     let contract = &set.catalog.contract;
-    each_batch(set, arguments, |parts, decoded| {
-        let reach = parts.core.reach();
-        let since = if reach.unbounded { i64::MIN } else { target.at.saturating_sub(reach.longest.0) };
+    let (mut parts, mut inputs) = opened(set, arguments)?;
+    let reach = parts.core.reach();
+    let since = if reach.unbounded { i64::MIN } else { target.at.saturating_sub(reach.longest.0) };
+    while let Some(event) = inputs.next()? {
+        let decoded = inputs.decoded(&mut parts.core, event).map_err(Failure::outside)?.unwrap_or_default();
         for row in 0..decoded.rows.event_time.len() {
             let (at, partition) = (decoded.rows.event_time[row], decoded.rows.partition[row]);
             let here = partition == target.partition && decoded.rows.offset[row] == target.offset;
@@ -227,11 +216,10 @@ fn window(set: &RuleSet, arguments: &Arguments, target: &Target) -> Result<Vec<R
                 }
             }
             if here {
-                return Ok(false);
+                return Ok(kept.into());
             }
         }
-        Ok(true)
-    })?;
+    }
     Ok(kept.into())
 }
 
