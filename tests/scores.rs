@@ -77,6 +77,25 @@ fn points_that_a_column_says_are_those_of_each_hit() {
 }
 
 #[test]
+fn a_rule_that_takes_points_from_a_column_is_judged_by_them_alone_as_in_a_set() {
+    let folder = folder();
+    let all = rule("all", "{risk} * 100", "SELECT tx_id, card_id, amount / 1000 AS risk FROM payments");
+    std::fs::write(folder.path().join("all.sql"), all).unwrap();
+    let sweep = ["--only", "sized", "--sweep", "sized:amount=100..200/100"];
+    for (of, more) in [("all", ["--only", "all"].as_slice()), ("sized", sweep.as_slice())] {
+        let found = report(folder.path(), more);
+        let (rule, set) = (&found["rules"][0], &found["sets"][0]);
+        for figure in ["average_precision", "auc_roc"] {
+            assert_eq!(rule[figure], set[figure], "{figure} of {of}");
+        }
+        assert!(rule["auc_roc"].as_f64().unwrap() > 0.6, "{of}: {}", rule["auc_roc"]);
+        if let Some(points) = found["sweeps"][0]["points"].as_array() {
+            assert_eq!((&points[0]["current"], &points[0]["auc_roc"]), (&true.into(), &rule["auc_roc"]));
+        }
+    }
+}
+
+#[test]
 fn fitted_weights_rank_events_as_the_report_says_they_do_on_another_run() {
     let folder = folder();
     let goals = ["--review-at", "events=40/d", "--block-at", "precision=0.7"];

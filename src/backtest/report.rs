@@ -6,6 +6,7 @@ use super::days::{Day, daily};
 use super::overlap::{Marginal, Overlap, marginals, overlap};
 use super::scores::CurvePoint;
 use super::{Case, Flags, Member, Quality, Scope, Scores, ThresholdReport, Variant, Wanted};
+use crate::decision::Combination;
 use crate::rules::{Points, Rule};
 use crate::score::Stability;
 
@@ -102,7 +103,7 @@ pub struct RuleReport {
     pub status: crate::rules::Status,
     /// Points of a hit: a number, or text where a column says them.
     pub points: Points,
-    /// Its figures.
+    /// Its figures; those of scores are of the points that a column says, else of one a hit.
     #[serde(flatten)]
     pub quality: Quality,
     /// What it adds to all other rules.
@@ -225,10 +226,19 @@ impl Report {
             sets,
             overlap: overlap(case, ids, &all),
             models: Vec::new(),
-            sweeps: swept.iter().map(|swept| sweep_report(case, swept)).collect(),
+            sweeps: swept.iter().map(|swept| sweep_report(case, ruled, swept)).collect(),
             against: None,
             other_order: None,
         }
+    }
+
+    /// Sets that say more than the rules do: not all together, where that is one rule with the same figures.
+    pub fn sets_to_show(&self) -> impl Iterator<Item = &SetReport> {
+        let alone = self.rules.first().filter(|_| self.rules.len() == 1);
+        let same = move |(index, set): &(usize, &SetReport)| {
+            *index == 0 && alone.is_some_and(|rule| rule.quality == set.quality)
+        };
+        self.sets.iter().enumerate().filter(move |set| !same(set)).map(|(_, set)| set)
     }
 }
 
@@ -240,9 +250,17 @@ fn rule_report(case: &Case<'_>, ruled: &Ruled, flags: &Flags, marginal: Marginal
         version: ruled.rule.version.clone(),
         status: header.status,
         points: header.score.clone(),
-        quality: Quality::of(case, flags, &Scores::of_hits(flags)),
+        quality: Quality::of(case, flags, &own_scores(&header.score, flags)),
         marginal,
         hits_on_other_streams: ruled.flags.elsewhere,
+    }
+}
+
+/// Scores of one rule's hits: the points that a column says, whatever caps them beside others', else one a hit.
+fn own_scores(points: &Points, flags: &Flags) -> Scores {
+    match points.fixed() {
+        Some(_) => Scores::of_hits(flags),
+        None => Scores::combined(&[Member { id: "", points, flags }], &Combination::Max),
     }
 }
 
@@ -277,13 +295,15 @@ fn together(case: &Case<'_>, members: &[Member<'_>]) -> (Flags, Scores, &'static
     (flags, Scores::combined(members, combination), "points of the rules")
 }
 
-fn sweep_report(case: &Case<'_>, swept: &SweptRule) -> SweepReport {
+fn sweep_report(case: &Case<'_>, ruled: &[Ruled], swept: &SweptRule) -> SweepReport {
+    let own = ruled.iter().map(|ruled| &ruled.rule.header).find(|header| header.id == swept.rule);
+    let points = own.map_or(&Points::Fixed(1), |header| &header.score);
     let point = |(variant, flags): &(Variant, Flags)| {
         let flags = flags.within(&case.scored);
         SweepPoint {
             value: variant.value.clone(),
             current: variant.current,
-            quality: Quality::of(case, &flags, &Scores::of_hits(&flags)),
+            quality: Quality::of(case, &flags, &own_scores(points, &flags)),
         }
     };
     SweepReport {

@@ -135,7 +135,7 @@ fn rules(report: &Report) -> String {
         let alone = rule.quality.frauds_caught.map(|_| rule.marginal.frauds);
         rows.push(("", figures(name, &rule.quality, count(alone))));
     }
-    for set in report.sets.iter().filter(|set| report.rules.len() > 1 || set.name != "all") {
+    for set in report.sets_to_show() {
         let name = if set.name == "all" { "all together".to_owned() } else { escaped(&set.name) };
         rows.push(("set", figures(name, &set.quality, String::new())));
     }

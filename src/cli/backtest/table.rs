@@ -77,8 +77,7 @@ fn everything(report: &Report) -> impl Iterator<Item = (String, &Quality, Option
         .rules
         .iter()
         .map(move |rule| (rule.id.clone(), &rule.quality, Some(rule.marginal.frauds).filter(|_| labelled)));
-    let sets = report.sets.iter().filter(|set| report.rules.len() > 1 || set.name != "all");
-    rules.chain(sets.map(|set| (format!("= {}", set.name), &set.quality, None)))
+    rules.chain(report.sets_to_show().map(|set| (format!("= {}", set.name), &set.quality, None)))
 }
 
 fn detection(report: &Report) -> Table {
