@@ -146,9 +146,24 @@ fn read_properties<'a>(
         return;
     };
     let secret = found.hidden || names_a_secret(name);
+    if asks_for_tokens(name, &text) {
+        let message =
+            format!("the property `{name}` is refused: nothing here fetches the tokens of OAUTHBEARER");
+        let help = "set `sasl.mechanism` to SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN, or use client certificates \
+                    (`security.protocol` = ssl)";
+        let finding = reader.error_at(&path, message).with_help(help);
+        return reader.findings.push(finding.with_code("refused-property"));
+    }
     try_property(reader, name, &text, secret, &found);
     let value = if secret { PropertyValue::Secret(Secret::new(text)) } else { PropertyValue::Plain(text) };
     properties.insert(name.to_owned(), value);
+}
+
+/// Whether a property is about OAUTHBEARER. The client library is built without what asks a token endpoint (libcurl),
+/// and would wait for a token for ever.
+fn asks_for_tokens(name: &str, text: &str) -> bool {
+    let mechanism = matches!(name, "sasl.mechanism" | "sasl.mechanisms");
+    name.contains("sasl.oauthbearer.") || mechanism && text.trim().eq_ignore_ascii_case("OAUTHBEARER")
 }
 
 fn property_text(found: &Found) -> Option<String> {

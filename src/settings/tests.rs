@@ -425,6 +425,25 @@ fn a_property_that_the_client_does_not_know_or_take_is_found_with_its_line() {
 }
 
 #[test]
+fn oauthbearer_is_refused_by_each_of_its_properties_and_its_secrets_are_not_shown() {
+    for line in [
+        "\"sasl.mechanism\" = \"OAUTHBEARER\"",
+        "\"sasl.mechanisms\" = \"oauthbearer\"",
+        "\"sasl.oauthbearer.method\" = \"oidc\"",
+        "\"sasl.oauthbearer.token.endpoint.url\" = \"https://id.example/token\"",
+        "\"sasl.oauthbearer.client.secret\" = \"hunter2\"",
+        "\"sasl.oauthbearer.config\" = \"principal=hunter2\"",
+        "\"enable.sasl.oauthbearer.unsecure.jwt\" = true",
+    ] {
+        let refused = fault_in("kafka.properties", line);
+        assert!(refused.contains("is refused: nothing here fetches the tokens of OAUTHBEARER"), "{refused}");
+        assert!(refused.contains("SCRAM-SHA-512") && !refused.contains("hunter2"), "{refused}");
+    }
+    let mechanism = format!("{LEAST}[kafka.properties]\n\"sasl.mechanism\" = \"PLAIN\"");
+    assert_eq!(loads(&mechanism).kafka.properties["sasl.mechanism"].reveal(), "PLAIN");
+}
+
+#[test]
 fn secrets_are_in_no_debug_output_and_in_no_fault() {
     let text = format!(
         "{LEAST}[kafka]\nbrokers = [\"${{env:BROKERS}}\"]\n[kafka.properties]\n\"sasl.username\" = \"${{env:PASSWORD}}\"\n\
