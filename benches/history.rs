@@ -12,6 +12,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use tollgate::decode::{DecodedBatch, Rows, StreamRows};
 use tollgate::event::{Clock, Contract, Offset, Partition, Stream, SystemClock};
+use tollgate::graph::Lasting;
 use tollgate::history::{History, Identity, Wanted, WriterSettings};
 use tollgate::source::{Partitions, SourcePartition};
 
@@ -138,6 +139,7 @@ fn measure(count: i32, clock: &Arc<SystemClock>) {
             generation: 1,
             until: Offset(i64::MAX),
             since: i64::MIN,
+            lasting: Lasting::Nothing,
         };
         let plans = (0..count).map(|number| history.plan(&contract, &wanted(number)).expect("plans"));
         let plans: Vec<_> = plans.collect();

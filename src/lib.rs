@@ -65,6 +65,13 @@
 //! **The history is a cache of the topic.** It holds rows by partition and offset, perhaps more than were committed, and
 //! is cut at the commit. So it may be lost, late, damaged or written by two processes, and only time is at stake.
 //!
+//! **What outlives its segment is carried over as rows.** `ROWS` frames and `lag` need the last rows of each key, however
+//! old. They are picked out of a segment before it is deleted, by the filters and keys before those windows and nothing
+//! else, and stay rows with their offsets: whoever reads them can't tell them from others, and no state is written down
+//! that another version would have to understand. A carry-over names the windows it was made for in the contract's words,
+//! so that one of another rule set is never taken for enough. Accumulators of frames without a start would be such a
+//! state, and sums of floats would depend on how partitions were put together: those streams keep all rows.
+//!
 //! **`@dedup` is rebuilt from the alerts that were sent.** While the rows of its last two periods are answered again in
 //! silence, a hit whose alert is in the topic starts a period, and any other was held back. Nothing else knows
 //! for sure what a receiver has seen. Alerts are forgotten by the watermark, not by the row at hand: partitions
@@ -151,6 +158,7 @@
 //! | past a `@budget` every hit is in exactly one summary, the same over batches and restarts | `tests/budgets.rs` |
 //! | what `/metrics` serves is what is listed, and no series outlives what it names | `metrics::tests` |
 //! | a history that is damaged in any way costs time and never a row | `history::tests::damage` |
+//! | a restart from a history that let old rows go answers as one that has them all | `tests/carry_over.rs` |
 //! | every alert exactly once, whatever is killed, frozen or cut | `tests/faults` |
 //! | no receipt before all of its steps are acknowledged; a restart goes on from the commit | `tests/kafka_embedded.rs` |
 //! | a model's predictions and contributions are those of its library; a damaged file is refused and never panics | `score::tests` |

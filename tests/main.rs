@@ -7,6 +7,7 @@ mod backtest;
 mod bad_input;
 mod broker;
 mod budgets;
+mod carry_over;
 mod check_online_real;
 mod dead_letters_real;
 mod decisions;

@@ -20,6 +20,8 @@ use crate::settings::{HistoryPlace, Purpose, Settings};
   tollgate history ls --url s3://bucket/fraud       options come from AWS_*, GOOGLE_*, AZURE_* variables
   tollgate history verify --format json             read every file and report what does not hold
 
+`carried` are rows of files that are gone, which windows without a bound in time still need.
+
 verify ends with 1 if there is a finding. Whatever it finds costs only the time to read the topic again.")]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -95,6 +97,8 @@ pub(super) fn failure(error: &HistoryError) -> Failure {
 /// What is said of one partition.
 struct Summary {
     rows: u64,
+    /// Rows among them that were carried over.
+    carried: u64,
     bytes: u64,
     offsets: (i64, i64),
     times: Option<(i64, i64)>,
@@ -104,10 +108,11 @@ struct Summary {
 
 /// Segments are ascending by their first offset; there is at least one.
 fn summary(segments: &[Segment]) -> Summary {
-    let mut summary =
-        Summary { rows: 0, bytes: 0, offsets: (i64::MAX, i64::MIN), times: None, gaps: Vec::new() };
+    let offsets = (i64::MAX, i64::MIN);
+    let mut summary = Summary { rows: 0, carried: 0, bytes: 0, offsets, times: None, gaps: Vec::new() };
     for Segment { name, bytes } in segments {
         summary.rows += name.rows;
+        summary.carried += if name.carried { name.rows } else { 0 };
         summary.bytes += bytes;
         let (from, to) = (name.from.0, name.to.0);
         if summary.offsets.1 != i64::MIN && from > summary.offsets.1 {
@@ -155,6 +160,7 @@ fn as_json((place, segments, summary): &(Place, usize, Summary)) -> serde_json::
             json!({"earliest": EventTime(first).to_string(), "latest": EventTime(last).to_string()})
         }),
         "rows": summary.rows,
+        "carried_rows": summary.carried,
         "bytes": summary.bytes,
         "gaps": summary.gaps.iter().map(|(from, to)| json!({"from": from, "to": to})).collect::<Vec<_>>(),
     })
@@ -169,6 +175,7 @@ fn table(summaries: &[(Place, usize, Summary)]) -> Table {
         "segments",
         "offsets",
         "rows",
+        "carried",
         "bytes",
         "earliest",
         "latest",
@@ -184,13 +191,14 @@ fn table(summaries: &[(Place, usize, Summary)]) -> Table {
             segments.to_string(),
             format!("{}..{}", summary.offsets.0, summary.offsets.1),
             grouped(summary.rows),
+            grouped(summary.carried),
             grouped(summary.bytes),
             time(summary.times.map(|(first, _)| first)),
             time(summary.times.map(|(_, last)| last)),
             if gaps.is_empty() { "-".to_owned() } else { gaps.join(", ") },
         ]);
     }
-    for column in [1, 2, 4, 5] {
+    for column in [1, 2, 4, 5, 6] {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -230,25 +238,28 @@ mod tests {
 
     fn segment(from: i64, to: i64, times: Option<(i64, i64)>) -> Segment {
         let rows = if times.is_some() { 5 } else { 0 };
-        let name =
-            SegmentName { from: Offset(from), to: Offset(to), rows, times, floor: 0, checksum: "00".into() };
+        let (from, to, checksum) = (Offset(from), Offset(to), "00".into());
+        let name = SegmentName { from, to, rows, times, floor: 0, checksum, carried: false };
         Segment { name, bytes: 100 }
     }
 
     #[test]
     fn a_summary_joins_what_overlaps_and_names_what_is_missing() {
+        let mut carried = segment(0, 10, Some((3_000_000, 4_000_000)));
+        carried.name.carried = true;
         let segments = [
+            carried,
             segment(10, 30, Some((5_000_000, 9_000_000))),
             segment(20, 25, Some((1_000_000, 2_000_000))),
             segment(30, 40, None),
             segment(50, 60, Some((8_000_000, 12_000_000))),
         ];
         let summary = summary(&segments);
-        assert_eq!((summary.rows, summary.bytes, summary.offsets), (15, 400, (10, 60)));
+        assert_eq!((summary.rows, summary.carried, summary.bytes, summary.offsets), (20, 5, 500, (0, 60)));
         assert_eq!((summary.times, &summary.gaps), (Some((1_000_000, 12_000_000)), &vec![(40, 50)]));
         let place = Place { partition: Partition { topic: "pay".into(), partition: 3 }, generation: 1 };
-        let printed = table(&[(place, 4, summary)]).to_string();
-        for part in ["pay[3]", "10..60", "40..50", "1970-01-01T00:00:01Z", "1970-01-01T00:00:12Z"] {
+        let printed = table(&[(place, 5, summary)]).to_string();
+        for part in ["pay[3]", "0..60", "carried", "40..50", "1970-01-01T00:00:01Z", "1970-01-01T00:00:12Z"] {
             assert!(printed.contains(part), "{part} in\n{printed}");
         }
     }

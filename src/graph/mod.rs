@@ -8,6 +8,7 @@
 mod cost;
 mod evaluate;
 mod inherit;
+mod lasting;
 mod lineage;
 mod predicate;
 mod reach;
@@ -28,6 +29,7 @@ use crate::sql::{Definition, RowSource, RuleGraph};
 use crate::window::{Hints, Ties, Usage, WindowInputError, WindowSettings, WindowSpecError, WindowState};
 
 pub use cost::Costs;
+pub use lasting::{Carrier, LastRows, Lasting, Picking};
 pub use lineage::Lineage;
 pub use reach::Reach;
 use schedule::{Step, WindowStep};

@@ -15,7 +15,7 @@ use crate::event::{Offset, Stream};
 
 /// The newest of a partition's segments that touch each other and `until`, as long as they are small.
 pub(super) fn small_tail(mut segments: Vec<Segment>, until: Offset, rows_max: usize) -> Vec<Segment> {
-    segments.retain(|segment| segment.name.to <= until);
+    segments.retain(|segment| segment.name.to <= until && !segment.name.carried);
     let mut end = until;
     let newest_first = segments.into_iter().rev();
     let mut tail: Vec<Segment> = newest_first
@@ -58,7 +58,8 @@ pub(super) fn merge(
             batches.push(batch.map_err(|error| wrong(error.to_string()))?);
         }
     }
-    let covered = Covered { offsets: first.name.from..last.name.to, floor: first.name.floor };
+    let offsets = first.name.from..last.name.to;
+    let covered = Covered { offsets, floor: first.name.floor, carried: None };
     let encoded = encode(&history.identity, place, stream, &covered, (schema, &batches))?;
     let location = history.location(place, &encoded.name);
     let bytes = encoded.bytes.len() as u64;

@@ -11,9 +11,11 @@
 //!
 //! What surprises: a segment may hold fewer rows than it covers offsets, because dead letters, repeats and
 //! control records have none; and segments may overlap, because a merge writes the new one before it deletes
-//! the old ones. A segment's columns are the contract's, and `_offset`, `_timestamp` (Kafka's, UTC) and
+//! the old ones. Where windows without a bound in time need rows that no other does, those are written on into a
+//! carry-over before their segments are deleted: it covers their offsets and holds nothing else of them. A segment's columns are the contract's, and `_offset`, `_timestamp` (Kafka's, UTC) and
 //! `_arrival` (order of arrival over all partitions of a process).
 
+mod carry;
 mod contract;
 mod error;
 mod load;
@@ -42,6 +44,7 @@ use crate::settings::{HistoryPlace, HistorySettings};
 
 use self::store::{Create, Created, Objects};
 
+pub use self::carry::Old;
 pub use self::contract::{ARRIVAL_COLUMN, OFFSET_COLUMN, TIMESTAMP_COLUMN};
 pub use self::error::HistoryError;
 pub use self::load::Loader;
@@ -168,23 +171,6 @@ impl History {
         partitions: crate::source::Partitions,
     ) -> Result<Loader, HistoryError> {
         load::start(self, plans, contract, used, partitions)
-    }
-
-    /// Deletes the oldest segments of a partition whose events are all earlier than `before` (microseconds);
-    /// the newest segment always stays. How many were deleted.
-    pub fn prune(&self, partition: &Partition, generation: u32, before: i64) -> Result<usize, HistoryError> {
-        let place = Place { partition: partition.clone(), generation };
-        let segments = self.segments(partition, generation)?;
-        let newest = segments.iter().map(|segment| segment.name.to).max();
-        let old = segments.iter().take_while(|segment| {
-            segment.name.times.is_none_or(|(_, latest)| latest < before) && Some(segment.name.to) != newest
-        });
-        let mut deleted = 0;
-        for segment in old {
-            self.objects.delete(&self.location(&place, &segment.name))?;
-            deleted += 1;
-        }
-        Ok(deleted)
     }
 
     /// Starts writing behind; `generations` has one entry a stream, and `next_arrival` must be more than any

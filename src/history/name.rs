@@ -1,7 +1,7 @@
 //! What a segment's name says: offsets, rows, event times and checksum, so that a listing is an index.
 //!
 //! `{topic}/{generation}/{partition}/{from}-{to}.{rows}.{earliest}_{latest}_{floor}.{checksum}.parquet`,
-//! times in microseconds, `none` where there are no rows. A name is believed only once the checksum holds
+//! times in microseconds, `none` where there are no rows. A carry-over ends in `.carried.parquet`. A name is believed only once the checksum holds
 //! and the footer says the same.
 
 use std::fmt;
@@ -33,6 +33,9 @@ pub struct SegmentName {
     pub floor: i64,
     /// The first 128 bits of the SHA-256 of its bytes, in hexadecimal.
     pub checksum: String,
+    /// Whether it is a carry-over: of the rows that it covers it holds only those that windows without a bound in
+    /// time need, for whoever needs all rows from `floor` on, not before.
+    pub carried: bool,
 }
 
 /// A segment as it is listed.
@@ -57,7 +60,7 @@ impl fmt::Display for SegmentName {
             Some((earliest, latest)) => write!(f, "{earliest}_{latest}")?,
             None => f.write_str("none_none")?,
         }
-        write!(f, "_{}.{}.parquet", self.floor, self.checksum)
+        write!(f, "_{}.{}{}.parquet", self.floor, self.checksum, if self.carried { ".carried" } else { "" })
     }
 }
 
@@ -65,7 +68,11 @@ impl SegmentName {
     /// Reads a name; none if it is not one, or says what can't be.
     pub fn parse(text: &str) -> Option<Self> {
         let parts: Vec<&str> = text.split('.').collect();
-        let [offsets, rows, times, checksum, "parquet"] = parts.as_slice() else { return None };
+        let (offsets, rows, times, checksum, carried) = match parts.as_slice() {
+            [offsets, rows, times, checksum, "parquet"] => (offsets, rows, times, checksum, false),
+            [offsets, rows, times, checksum, "carried", "parquet"] => (offsets, rows, times, checksum, true),
+            _ => return None,
+        };
         let (from, to) = offsets.split_once('-')?;
         let [earliest, latest, floor] = *times.split('_').collect::<Vec<_>>().as_slice() else { return None };
         let times = match (earliest, latest) {
@@ -79,6 +86,7 @@ impl SegmentName {
             times,
             floor: floor.parse().ok()?,
             checksum: (*checksum).to_owned(),
+            carried,
         };
         // Only the one spelling is a name: `+5` and `05` would make two names of one segment.
         (name.possible() && name.to_string() == text).then_some(name)
@@ -108,9 +116,11 @@ mod tests {
             times: Some((-5, 1_763_806_502_123_000)),
             floor: i64::MIN,
             checksum: "00ff".into(),
+            carried: false,
         };
+        let carried = SegmentName { carried: true, ..name.clone() };
         let empty = SegmentName { from: Offset(100), to: Offset(101), rows: 0, times: None, ..name.clone() };
-        for name in [&name, &empty] {
+        for name in [&name, &empty, &carried] {
             assert_eq!(SegmentName::parse(&name.to_string()).as_ref(), Some(name));
         }
         assert!(name.to_string() < empty.to_string());
@@ -127,6 +137,7 @@ mod tests {
             good.replace("1_2", "none_none"),
             good.replace("00000000000000000005", "5"),
             good.replace(".parquet", ".parquet#1"),
+            good.replace(".parquet", ".carry.parquet"),
             good.replace("1_2_0", "1_2"),
             "history.json".to_owned(),
         ] {

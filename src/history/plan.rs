@@ -2,7 +2,8 @@
 //!
 //! Takes what is wanted, hands on a [`Plan`]: disjoint ranges of offsets, ascending. Segments may overlap
 //! (an interrupted merge, two instances): each offset is taken from one of them. Planning starts from names,
-//! proves the segments it chose, and plans again without those that fail.
+//! proves the segments it chose, and plans again without those that fail. A carry-over stands for all that is older,
+//! where it holds what is wanted of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -15,6 +16,7 @@ use super::error::HistoryError;
 use super::name::{Place, Segment, SegmentName};
 use super::segment::check;
 use crate::event::{Contract, Offset, Partition};
+use crate::graph::Lasting;
 
 /// What recovery asks the history for.
 #[derive(Debug, Clone)]
@@ -29,6 +31,8 @@ pub struct Wanted {
     pub until: Offset,
     /// Only rows of this event time or later are needed, microseconds; `i64::MIN`: all.
     pub since: i64,
+    /// And those that are needed however old they are.
+    pub lasting: Lasting,
 }
 
 /// What the history can give for one partition.
@@ -47,6 +51,9 @@ pub struct Plan {
     /// Whether nothing that is needed lies before `starts`. If not, all that is needed must be read from
     /// the topic, and the plan serves only where the topic no longer reaches back.
     pub complete: bool,
+    /// Event time, microseconds, before which rows that are needed however old they are may be missing: nothing had
+    /// asked for them when they were let go. None where none are.
+    pub whole_from: Option<i64>,
     /// Rows that loading gives, at most.
     pub rows: u64,
     /// One more than the latest `_arrival` of the segments that were looked at.
@@ -78,7 +85,7 @@ pub(super) fn plan(history: &History, contract: &Contract, wanted: &Wanted) -> R
         .into_iter()
         .map(|segment: Segment| segment.name)
         .collect();
-    let mut proven: BTreeMap<SegmentName, i64> = BTreeMap::new();
+    let mut proven: BTreeMap<SegmentName, Proof> = BTreeMap::new();
     let mut unusable = Vec::new();
     let run = loop {
         let run = nearest_run(&names, wanted);
@@ -93,7 +100,7 @@ pub(super) fn plan(history: &History, contract: &Contract, wanted: &Wanted) -> R
         });
         for (name, proof) in results.collect::<Vec<_>>() {
             match proof? {
-                Ok(arrival) => drop(proven.insert(name, arrival)),
+                Ok(proof) => drop(proven.insert(name, proof)),
                 Err(reason) => {
                     names.retain(|other| *other != name);
                     unusable.push((name, reason));
@@ -103,7 +110,11 @@ pub(super) fn plan(history: &History, contract: &Contract, wanted: &Wanted) -> R
     };
     let reaches = run.segments.last().map(|last| last.offsets.end);
     let starts = run.segments.first().map(|first| first.offsets.start);
-    let needed = |planned: &Planned| planned.name.times.is_some_and(|(_, latest)| latest >= wanted.since);
+    let whole_from = run.segments.iter().filter_map(|planned| proven.get(&planned.name)?.whole_from).max();
+    let needed = |planned: &Planned| {
+        let lasting = wanted.lasting != Lasting::Nothing;
+        planned.name.times.is_some_and(|(_, latest)| lasting || latest >= wanted.since)
+    };
     let segments: Vec<Planned> = run.segments.into_iter().filter(needed).collect();
     Ok(Plan {
         place,
@@ -113,19 +124,28 @@ pub(super) fn plan(history: &History, contract: &Contract, wanted: &Wanted) -> R
         starts,
         reaches,
         complete: run.complete,
-        next_arrival: proven.values().max().map_or(0, |latest| latest.saturating_add(1)),
+        whole_from,
+        next_arrival: proven.values().map(|proof| proof.arrival.saturating_add(1)).max().unwrap_or(0),
         unusable,
     })
 }
 
-/// The latest arrival of a segment that can be used, or why it can't be.
+/// What is known of a segment that can be used.
+#[derive(Debug, Clone, Copy)]
+struct Proof {
+    /// Its latest arrival.
+    arrival: i64,
+    whole_from: Option<i64>,
+}
+
+/// Reads a segment; why it can't be used, if so.
 fn prove(
     history: &History,
     contract: &Contract,
     wanted: &Wanted,
     place: &Place,
     name: &SegmentName,
-) -> Result<Result<i64, String>, HistoryError> {
+) -> Result<Result<Proof, String>, HistoryError> {
     let Some(bytes) = history.objects.get(&history.location(place, name))? else {
         return Ok(Err("it is gone".to_owned()));
     };
@@ -141,7 +161,19 @@ fn prove(
             ));
         }
         origins(checked.metadata.schema(), stream)?;
-        Ok(checked.arrival_latest)
+        let needs = match &wanted.lasting {
+            Lasting::Last(needs) if name.carried => needs.as_slice(),
+            _ => &[],
+        };
+        let mut whole_from = None;
+        for need in needs {
+            let held = checked.carried.iter().find(|held| held.serves(need));
+            let held = held.ok_or_else(|| {
+                format!("it does not hold the last {} rows of {}, which a rule asks for", need.rows, need.of)
+            })?;
+            whole_from = whole_from.max(held.since);
+        }
+        Ok(Proof { arrival: checked.arrival_latest, whole_from })
     }))
 }
 
@@ -150,7 +182,7 @@ fn nearest_run(names: &[SegmentName], wanted: &Wanted) -> Run {
     let mut until = wanted.until;
     let mut nearest: Option<Run> = None;
     loop {
-        let run = run_until(names, until, wanted.since);
+        let run = run_until(names, until, wanted);
         let Some(start) = run.segments.first().map(|first| first.offsets.start) else {
             return nearest.unwrap_or_default();
         };
@@ -162,9 +194,9 @@ fn nearest_run(names: &[SegmentName], wanted: &Wanted) -> Run {
     }
 }
 
-/// Walks back from the segment that reaches furthest below `until`.
-fn run_until(names: &[SegmentName], until: Offset, since: i64) -> Run {
-    let below = names.iter().filter(|name| name.from < until);
+/// Walks back from the segment that reaches furthest below `until`, to the carry-over where there is no more.
+fn run_until(names: &[SegmentName], until: Offset, wanted: &Wanted) -> Run {
+    let below = names.iter().filter(|name| name.from < until && !name.carried);
     let mut next = below.max_by_key(|name| (name.to.min(until), std::cmp::Reverse(name.from)));
     let mut run = Run::default();
     let mut end = until;
@@ -173,12 +205,25 @@ fn run_until(names: &[SegmentName], until: Offset, since: i64) -> Run {
         seen.insert(name);
         run.segments.push(Planned { name: name.clone(), offsets: name.from..name.to.min(end) });
         end = name.from;
-        if name.from.0 == 0 || name.floor <= since && name.floor != i64::MAX {
+        let enough = name.floor <= wanted.since && wanted.lasting == Lasting::Nothing;
+        if name.from.0 == 0 || name.floor == i64::MIN || enough && name.floor != i64::MAX {
             run.complete = true;
             break;
         }
-        let touching = names.iter().filter(|name| name.from < end && name.to >= end && !seen.contains(name));
+        let touching = names
+            .iter()
+            .filter(|name| name.from < end && name.to >= end && !name.carried && !seen.contains(name));
         next = touching.min_by_key(|name| name.from);
+    }
+    let reaching = if run.segments.is_empty() { Offset(0) } else { end };
+    let carried = names.iter().filter(|name| {
+        let (below, since) = (name.from < end && name.to <= wanted.until, name.floor <= wanted.since);
+        name.carried && below && since && name.to >= reaching
+    });
+    let carried = carried.filter(|_| !run.complete && wanted.lasting != Lasting::Everything);
+    if let Some(name) = carried.max_by_key(|name| name.to) {
+        run.segments.push(Planned { name: name.clone(), offsets: name.from..name.to.min(end) });
+        run.complete = true;
     }
     run.segments.reverse();
     run

@@ -14,6 +14,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
 use super::History;
+use super::carry::{self, Old, Under};
 use super::contract::{OFFSET_COLUMN, segment_schema};
 use super::error::HistoryError;
 use super::merge;
@@ -195,7 +196,7 @@ impl Recorder {
         recorded.next = recorded.next.max(offsets.end);
         recorded.floor = floor.max(behind);
         let open = recorded.open.get_or_insert_with(|| Collected {
-            covered: Covered { offsets: offsets.start..offsets.start, floor },
+            covered: Covered { offsets: offsets.start..offsets.start, floor, carried: None },
             batches: Vec::new(),
             load: Load::default(),
             since: now,
@@ -331,20 +332,24 @@ impl Recorder {
         }
     }
 
-    /// Deletes segments without an event at or after `before`, partition by partition.
-    pub(super) fn prune(&mut self, before: i64) {
+    /// Lets go of segments that are not needed any more, partition by partition.
+    pub(super) fn prune(&mut self, old: &Old) {
         for recorded in self.partitions.values_mut() {
-            let place = &recorded.place;
-            let left = self.history.prune(&place.partition, place.generation, before).and_then(|deleted| {
-                let left = || self.history.segments(&place.partition, place.generation);
-                (deleted > 0).then(left).transpose()
-            });
-            match left {
-                Ok(left) => left.into_iter().for_each(|left| self.gate.holds(&place.partition, &left)),
-                Err(error) => self.gate.failed(error.to_string()),
+            let (place, stream) = (&recorded.place, recorded.stream);
+            let Some(until) = old.read.get(&place.partition).copied() else { continue };
+            let under = Under { contract: &self.contract, stream, schema: &self.schemas[stream] };
+            match carry::prune(&self.history, place, &under, (old, until)) {
+                Ok(deleted) => {
+                    // Those that are gone can't be merged.
+                    recorded.small.retain(|segment| !deleted.contains(&segment.name));
+                    if !deleted.is_empty()
+                        && let Ok(left) = self.history.segments(&place.partition, place.generation)
+                    {
+                        self.gate.holds(&place.partition, &left);
+                    }
+                }
+                Err(reason) => self.gate.failed(reason),
             }
-            // Those that are gone can't be merged; that the newest of them may still be there does no harm.
-            recorded.small.retain(|segment| segment.name.times.is_some_and(|(_, latest)| latest >= before));
         }
     }
 

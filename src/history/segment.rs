@@ -16,12 +16,14 @@ use parquet::basic::{Compression, Encoding};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Identity;
 use super::contract::{ARRIVAL_COLUMN, OFFSET_COLUMN, TIMESTAMP_COLUMN, contract_id, hexadecimal};
 use super::name::{Place, SegmentName};
 use crate::event::{Offset, Stream};
+use crate::graph::LastRows;
 
 /// Raised when older programs could misread newer segments.
 pub(super) const FORMAT: u32 = 1;
@@ -29,6 +31,8 @@ pub(super) const FORMAT: u32 = 1;
 const CHECKSUM_BYTES: usize = 16;
 /// Keys of the footer begin with this.
 const PREFIX: &str = "tollgate.";
+/// What the rows of a carry-over are held for, as JSON.
+const CARRIED: &str = "carried";
 
 /// A segment before it is written.
 #[derive(Debug, Clone)]
@@ -42,6 +46,26 @@ pub(super) struct Encoded {
 pub(super) struct Covered {
     pub(super) offsets: Range<Offset>,
     pub(super) floor: i64,
+    /// Of a carry-over, what its rows are held for.
+    pub(super) carried: Option<Vec<CarriedFor>>,
+}
+
+/// A window without a bound in time whose rows a carry-over holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct CarriedFor {
+    /// Which rows.
+    #[serde(flatten)]
+    pub(super) last: LastRows,
+    /// Event time, microseconds, before which some may be missing, for nothing had asked for them then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) since: Option<i64>,
+}
+
+impl CarriedFor {
+    /// Whether all rows are held that a window needs, but for those before `since`.
+    pub(super) fn serves(&self, need: &LastRows) -> bool {
+        self.last.of == need.of && self.last.rows >= need.rows
+    }
 }
 
 /// Writes rows of one partition, ascending by offset, as a segment.
@@ -61,12 +85,17 @@ pub(super) fn encode(
         times,
         floor: covered.floor,
         checksum: String::new(),
+        carried: covered.carried.is_some(),
     };
     let arrival = batches.iter().filter_map(|batch| max(int64(batch, ARRIVAL_COLUMN)?)).max().unwrap_or(-1);
     let mut footer = footer(identity, place, &name);
     footer.push((format!("{PREFIX}contract"), contract_id(stream)));
     footer.push((format!("{PREFIX}event_time"), stream.schema.field(stream.event_time).name().clone()));
     footer.push((format!("{PREFIX}arrival_latest"), arrival.to_string()));
+    if let Some(carried) = &covered.carried {
+        let text = serde_json::to_string(carried).map_err(|error| error.to_string())?;
+        footer.push((format!("{PREFIX}{CARRIED}"), text));
+    }
     let bytes = parquet(schema, batches, footer, stream).map_err(|error| error.to_string())?;
     name.checksum = checksum(&bytes);
     Ok(Encoded { name, bytes })
@@ -136,6 +165,8 @@ pub(super) struct Checked {
     pub(super) event_time: String,
     /// The latest `_arrival` in it; -1 without rows.
     pub(super) arrival_latest: i64,
+    /// What its rows are held for; nothing where it holds all.
+    pub(super) carried: Vec<CarriedFor>,
 }
 
 /// Proves that bytes are the segment of that name and place, or says why they are not.
@@ -171,7 +202,12 @@ pub(super) fn check(
     let event_time = value(&format!("{PREFIX}event_time"))?;
     let arrival_latest =
         arrival.parse().map_err(|_| "its footer has no whole `arrival_latest`".to_owned())?;
-    Ok(Checked { metadata, contract, event_time, arrival_latest })
+    let carried = match name.carried {
+        true => serde_json::from_str(&value(&format!("{PREFIX}{CARRIED}"))?)
+            .map_err(|error| format!("its footer does not say what it was carried over for: {error}"))?,
+        false => Vec::new(),
+    };
+    Ok(Checked { metadata, contract, event_time, arrival_latest, carried })
 }
 
 fn checksum(bytes: &[u8]) -> String {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use arrow::array::{Array, ArrayRef};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::carry::Old;
 use super::error::HistoryError;
 use super::name::Segment;
 use super::recorder::{Appended, Recorder, spans};
@@ -95,7 +96,7 @@ enum Message {
     Append(Appended),
     StartAt(Partition, Offset, i64),
     Forget(Vec<Partition>),
-    Prune(i64),
+    Prune(Old),
     Flush(Sender<()>),
 }
 
@@ -151,9 +152,10 @@ impl Writer {
         self.tell(Message::Forget(partitions.to_vec()));
     }
 
-    /// Deletes segments of the recorded partitions whose events are all earlier than `before`, microseconds.
-    pub fn prune(&self, before: i64) {
-        self.tell(Message::Prune(before));
+    /// Deletes segments of the recorded partitions that are not needed any more; what windows without a bound in time
+    /// still need of them is written on first.
+    pub fn prune(&self, old: Old) {
+        self.tell(Message::Prune(old));
     }
 
     fn tell(&self, message: Message) {
@@ -204,7 +206,7 @@ fn obey(recorder: &mut Recorder, messages: &Receiver<Message>, tick: Duration, c
             Ok(Message::Append(appended)) => recorder.take(appended, now),
             Ok(Message::StartAt(partition, offset, floor)) => recorder.start_at(partition, offset, floor),
             Ok(Message::Forget(partitions)) => recorder.forget(&partitions, now),
-            Ok(Message::Prune(before)) => recorder.prune(before),
+            Ok(Message::Prune(old)) => recorder.prune(&old),
             Ok(Message::Flush(done)) => {
                 recorder.flush(now);
                 // Who asked may have lost patience.
@@ -387,7 +389,8 @@ impl Gate {
 
     /// What the segments of a partition hold that were there before, or are left.
     pub(super) fn holds(&self, partition: &Partition, segments: &[Segment]) {
-        let times = widest(segments.iter().filter_map(|segment| segment.name.times));
+        let whole = segments.iter().filter(|segment| !segment.name.carried);
+        let times = widest(whole.filter_map(|segment| segment.name.times));
         let known = &mut self.held().status.times;
         match times {
             Some(times) => drop(known.insert(partition.clone(), times)),

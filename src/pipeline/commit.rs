@@ -3,6 +3,7 @@
 //! Under exactly-once a transaction is closed with the offsets in it; otherwise a commit waits for the receipt of the
 //! step before it. Every commit is of all partitions at once, for their watermark is one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::incarnation::Incarnation;
@@ -10,6 +11,7 @@ use super::job::JobError;
 use super::recover;
 use crate::checkpoint::{Note, PartitionCommit, Standing};
 use crate::event::Offset;
+use crate::history::Old;
 use crate::sink::TransactionSink;
 use crate::source::kafka::KafkaSource;
 
@@ -57,11 +59,32 @@ impl Incarnation<'_> {
         if now.saturating_sub(self.last_prune) < PRUNE_INTERVAL {
             return;
         }
-        let watermark = self.parts.core.watermarks().current();
-        if let Some(needed) = recover::needed_from(self, watermark) {
-            writer.prune(needed.saturating_sub(kept.keep.0));
+        // What stood at the look before this one was committed since, so no restart goes on from before it.
+        if let Some(old) = self.prunable.take() {
+            writer.prune(old);
         }
         self.last_prune = now;
+        let watermark = self.parts.core.watermarks().current();
+        let Some(needed) = recover::needed_from(self, watermark) else { return };
+        let carrier = match &self.carrier {
+            Some(carrier) => Ok(Arc::clone(carrier)),
+            None => self.parts.core.carrier(&self.parts.contract).map(Arc::new),
+        };
+        match carrier {
+            Ok(carrier) => {
+                let read = self.offsets.iter().map(|(partition, next)| (partition.clone(), next)).collect();
+                let before = needed.saturating_sub(kept.keep.0);
+                self.prunable = Some(Old { before, read, carrier: Arc::clone(&carrier) });
+                self.carrier = Some(carrier);
+            }
+            Err(error) => tracing::warn!(%error, "the history keeps all: what windows need is not known"),
+        }
+    }
+
+    /// The windows in force are others now: what was not needed for those of before may be.
+    pub(super) fn keeps_for_other_rules(&mut self) {
+        self.prunable = None;
+        self.carrier = None;
     }
 
     /// Closes the transaction, or notes which receipt the commit waits for.

@@ -19,7 +19,7 @@ use super::sources::{Need, Origins};
 use super::succession::{Before, Filled, Standing};
 use crate::decode::{DecodedBatch, Decoders};
 use crate::event::{Offset, Partition};
-use crate::graph::Reach;
+use crate::graph::{Lasting, Reach};
 use crate::history::History;
 use crate::source::kafka::{ConsumerSettings, Replay, ReplayRange, topic_bounds};
 use crate::source::{Fetched, Partitions};
@@ -120,9 +120,15 @@ impl Filling {
         let settings = parts.core.settings();
         let repeats = settings.streams.iter().map(|stream| stream.repeats.0).max().unwrap_or_default();
         let below = self.place.standing.answered_below().0;
-        let all = reach.unbounded || below == i64::MIN;
-        let since = if all { i64::MIN } else { below.saturating_sub(reach.longest.0.max(repeats)) };
-        let needs = self.needs(since)?;
+        let carrier = parts.core.carrier(&parts.contract)?;
+        let since = match below {
+            i64::MIN => below,
+            _ => below.saturating_sub(reach.longest.0.max(repeats)),
+        };
+        let needs = self.needs(since, |stream| match reach.unbounded {
+            true => carrier.lasting(stream),
+            false => Lasting::Nothing,
+        })?;
         let origins = Origins {
             consumer: &self.consumer,
             history: self.history.as_ref(),
@@ -149,10 +155,10 @@ impl Filling {
         let reaches = sources.incomplete.iter().map(|partition| {
             index(partition).and_then(|index| earliest.get(&index)).copied().unwrap_or(self.now)
         });
-        Ok(reaches.max())
+        Ok(reaches.max().max(sources.whole_from))
     }
 
-    fn needs(&self, since: i64) -> Result<Vec<Need>, JobError> {
+    fn needs(&self, since: i64, lasting: impl Fn(usize) -> Lasting) -> Result<Vec<Need>, JobError> {
         let mut lows: BTreeMap<Partition, Offset> = BTreeMap::new();
         let mut topics: Vec<&Arc<str>> = self.place.next.iter().map(|(own, ..)| &own.topic).collect();
         topics.sort_unstable();
@@ -161,12 +167,16 @@ impl Filling {
             let bounds = topic_bounds(&self.consumer.kafka, &self.consumer.group, topic)?;
             lows.extend(bounds.into_iter().map(|(partition, low, _)| (partition, low)));
         }
-        let need = |(partition, stream, next): &(Partition, usize, Offset)| Need {
-            partition: partition.clone(),
-            stream: *stream,
-            low: lows.get(partition).copied().unwrap_or(*next),
-            next: *next,
-            since,
+        let need = |(partition, stream, next): &(Partition, usize, Offset)| {
+            let lasting = lasting(*stream);
+            Need {
+                partition: partition.clone(),
+                stream: *stream,
+                low: lows.get(partition).copied().unwrap_or(*next),
+                next: *next,
+                since: if lasting == Lasting::Everything { i64::MIN } else { since },
+                lasting,
+            }
         };
         Ok(self.place.next.iter().map(need).collect())
     }

@@ -27,7 +27,8 @@ use super::{Core, StepOutcome};
 use crate::checkpoint::{Note, Offsets, PartitionCommit, Position};
 use crate::decision::{Evidence, decide};
 use crate::event::{Offset, Partition, crash_point};
-use crate::history::Writer;
+use crate::graph::Carrier;
+use crate::history::{Old, Writer};
 use crate::labels::Labels;
 use crate::metrics::Phase;
 use crate::sink::{Outgoing, Sink, SinkError, end_hanging, probe};
@@ -98,6 +99,10 @@ pub(super) struct Incarnation<'a> {
     last_record: BTreeMap<u32, (Duration, usize)>,
     pub(super) last_commit: Duration,
     pub(super) last_prune: Duration,
+    /// What the history need not keep once all that was read then is committed.
+    pub(super) prunable: Option<Old>,
+    /// Picks what windows without a bound in time need, once it was asked for under the rules in force.
+    pub(super) carrier: Option<Arc<Carrier>>,
     /// At-least-once: a commit that waits for the receipt of a step.
     pub(super) waiting_commit: Option<(u64, Vec<PartitionCommit>)>,
     /// When a commit was last asked for.
@@ -149,6 +154,8 @@ impl<'a> Incarnation<'a> {
             last_record: BTreeMap::new(),
             last_commit: Duration::ZERO,
             last_prune: Duration::ZERO,
+            prunable: None,
+            carrier: None,
             waiting_commit: None,
             commit_asked: None,
             delivered: false,
@@ -381,6 +388,7 @@ impl<'a> Incarnation<'a> {
         let partitions: Vec<Partition> =
             assigned.partitions.iter().map(|assignment| assignment.partition.clone()).collect();
         let making = self.making.take();
+        self.keeps_for_other_rules();
         watch(JobEvent::Assigned(&partitions));
         self.observe_assigned(&partitions);
         self.table = Arc::clone(&assigned.table);

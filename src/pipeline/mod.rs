@@ -59,7 +59,7 @@ use std::collections::HashSet;
 
 use crate::decode::{DeadLetter, DecodedBatch, Decoders, Stage};
 use crate::event::{Contract, Coordinates, Offset, Span};
-use crate::graph::{Engine, EngineError, EngineInput, Lineage, Reach, RuleHits};
+use crate::graph::{Carrier, Engine, EngineError, EngineInput, Lineage, Reach, RuleHits};
 use crate::labels::LabelColumns;
 use crate::rules::{CompiledRules, Emit};
 use crate::source::Fetched;
@@ -400,6 +400,12 @@ impl Core {
             unbounded: one.unbounded || other.unbounded,
         };
         self.engines().map(|(_, engine)| engine.longest_frame()).fold(Reach::default(), either)
+    }
+
+    /// Picks what windows without a bound in time need of rows that no other window does.
+    pub fn carrier(&self, contract: &Contract) -> Result<Carrier, EngineError> {
+        let idle = self.settings.windows.idle.map_or(Span(i64::MAX), Span);
+        Carrier::of(self.engines().map(|(_, engine)| engine.graph()), contract, idle)
     }
 
     /// For each partition of the source, the lowest offset that still waits: commits must stay below it.

@@ -92,7 +92,8 @@ pub(super) fn recover(
     recovery.remember(run, &outcome);
     // What was held back in periods that had ended was told before the commit.
     drop(run.parts.summaries());
-    run.complete_from = recovery.complete_from(run, &returning, &sources.incomplete)?;
+    let complete_from = recovery.complete_from(run, &returning, &sources.incomplete)?;
+    run.complete_from = complete_from.max(sources.whole_from);
     let longest = run.parts.core.reach().longest;
     let exact_since = run.complete_from.map(|from| EventTime(from.saturating_add(longest.0)));
     run.parts.on_arrival.set_exact_since(exact_since);
@@ -135,6 +136,7 @@ fn needs(returning: &[Returning<'_>]) -> Vec<Need> {
             low: one.assignment.low,
             next: one.next,
             since: one.since?,
+            lasting: one.lasting.clone(),
         })
     };
     returning.iter().filter_map(need).collect()
@@ -172,8 +174,8 @@ fn open_history(
     Ok(())
 }
 
-/// Rows of the history that no window and no suppression needs any more are earlier than this; none where
-/// some window needs every row.
+/// Rows of the history that no suppression needs any more, and no window but those without a bound in time, are earlier
+/// than this.
 pub(super) fn needed_from(run: &Incarnation<'_>, watermark: i64) -> Option<i64> {
     let reach = run.parts.core.reach();
     let settings = run.parts.core.settings();
@@ -181,7 +183,7 @@ pub(super) fn needed_from(run: &Incarnation<'_>, watermark: i64) -> Option<i64> 
     let lateness = settings.streams.iter().map(|stream| stream.lateness.0).max().unwrap_or_default();
     let span =
         reach.longest.0.saturating_add(longest_memory(&run.parts).0).max(repeats).saturating_add(lateness);
-    (!reach.unbounded && watermark != i64::MIN).then(|| watermark.saturating_sub(span))
+    (watermark != i64::MIN).then(|| watermark.saturating_sub(span))
 }
 
 struct Recovery {
@@ -290,7 +292,7 @@ impl Recovery {
         for one in returning {
             let partition = &one.assignment.partition;
             let known = one.note.as_ref().and_then(|note| note.complete_from);
-            let needed = one.since.unwrap_or(i64::MAX);
+            let needed = one.needed_from();
             if let Some(known) = known.filter(|known| *known > needed) {
                 complete_from = complete_from.max(Some(known));
             }

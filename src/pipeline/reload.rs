@@ -238,6 +238,7 @@ impl Incarnation<'_> {
             return self.stand_still(&error.to_string(), about, stop, watch);
         }
         self.complete_from = self.complete_from.max(complete_from);
+        self.keeps_for_other_rules();
         self.reloaded((&from, about, without), (filled != Filled::Not, began), watch)
     }
 

@@ -15,7 +15,7 @@ use super::refusal::RecoveryPolicy;
 use super::sources::{Need, Origins};
 use super::{Progress, StepOutcome};
 use crate::event::{Coordinates, EventTime, Offset, Partition};
-use crate::graph::EngineError;
+use crate::graph::{EngineError, Lasting};
 use crate::history::History;
 use crate::rules::Emit;
 use crate::source::kafka::{ConsumerSettings, Replay, ReplayRange, first_records_at, topic_bounds};
@@ -152,8 +152,8 @@ impl Retrace<'_> {
         let repeats = policies.iter().map(|stream| stream.repeats.0).max().unwrap_or_default();
         let reach = core.reach();
         let span = reach.longest.0.saturating_add(longest_memory(parts).0).max(repeats);
-        let all = reach.unbounded;
-        let since = if all { i64::MIN } else { event_time.saturating_sub(span).saturating_sub(lateness) };
+        let carrier = core.carrier(&parts.contract)?;
+        let since = event_time.saturating_sub(span).saturating_sub(lateness);
         let ordered = core.engines().any(|(emit, _)| emit == Emit::InOrder);
         let later = if ordered { lateness + CLOCKS_DIFFER } else { 1_000 };
         let until = EventTime(timestamp.unwrap_or(event_time).saturating_add(later));
@@ -171,7 +171,9 @@ impl Retrace<'_> {
                 true => own,
                 false => end,
             };
-            Need { partition: partition.clone(), stream: *stream, low: *low, next, since }
+            let lasting = carrier.lasting(*stream);
+            let since = if lasting == Lasting::Everything { i64::MIN } else { since };
+            Need { partition: partition.clone(), stream: *stream, low: *low, next, since, lasting }
         };
         Ok(bounds.iter().map(need).collect())
     }

@@ -11,6 +11,7 @@ use super::refusal::{Accept, RecoveryPolicy, Refusal, WarmUp};
 use super::witness::Known;
 use crate::checkpoint::{Note, Position};
 use crate::event::{Offset, Partition};
+use crate::graph::Lasting;
 use crate::source::kafka::{Assigned, Assignment, Replay, ReplayRange, Start};
 
 /// One partition on its way back.
@@ -22,6 +23,8 @@ pub(super) struct Returning<'a> {
     pub(super) next: Offset,
     /// Event time from which on its rows are needed; none where none are.
     pub(super) since: Option<i64>,
+    /// Which older ones are needed too.
+    pub(super) lasting: Lasting,
 }
 
 impl Returning<'_> {
@@ -47,6 +50,12 @@ impl Returning<'_> {
         let newest = kept.history.newest(&partition, generation, self.assignment.high)?;
         let held = newest.filter(|(at, _)| *at >= self.assignment.low);
         Ok(held.map(|(at, timestamp)| (partition, at, Known::Recorded(timestamp))))
+    }
+
+    /// Event time from which on any row may be needed.
+    pub(super) fn needed_from(&self) -> i64 {
+        let lasting = self.lasting != Lasting::Nothing;
+        self.since.map_or(i64::MAX, |since| if lasting { i64::MIN } else { since })
     }
 
     pub(super) fn restored(&self) -> Restored {
@@ -85,7 +94,8 @@ pub(super) fn returning<'a>(
                 Refusal::PartitionCount { topic, was: note.partitions, now: assignment.partitions }.into()
             );
         }
-        returning.push(Returning { assignment, index, note, next, since: None });
+        let lasting = Lasting::Nothing;
+        returning.push(Returning { assignment, index, note, next, since: None, lasting });
     }
     set_since(run, &mut returning)?;
     Ok(returning)
@@ -115,8 +125,10 @@ fn next_of(assignment: &Assignment, note: Option<&Note>, policy: &RecoveryPolicy
 }
 
 /// From which event time on rows are needed: the watermark less the longest window, less what `@dedup` remembers.
+/// Windows without a bound in time need others as well.
 fn set_since(run: &Incarnation<'_>, returning: &mut [Returning<'_>]) -> Result<(), JobError> {
     let reach = run.parts.core.reach();
+    let carrier = run.parts.core.carrier(&run.parts.contract)?;
     let settings = run.parts.core.settings();
     let repeats = settings.streams.iter().map(|stream| stream.repeats.0).max().unwrap_or_default();
     let span = reach.longest.0.saturating_add(longest_memory(&run.parts).0).max(repeats);
@@ -137,8 +149,11 @@ fn set_since(run: &Incarnation<'_>, returning: &mut [Returning<'_>]) -> Result<(
         one.since = match warm_up.filter(|_| first) {
             Some(WarmUp::Nothing) => None,
             Some(WarmUp::For(span)) => Some(base.saturating_sub(span.0)),
-            _ if reach.unbounded => Some(i64::MIN),
-            _ => Some(base.saturating_sub(span)),
+            _ => {
+                one.lasting = carrier.lasting(one.assignment.stream);
+                let all = one.lasting == Lasting::Everything;
+                Some(if all { i64::MIN } else { base.saturating_sub(span) })
+            }
         };
     }
     Ok(())

@@ -6,6 +6,7 @@
 use super::job::{Job, JobError};
 use super::refusal::RecoveryPolicy;
 use crate::event::{Contract, EventTime, Offset, Partition};
+use crate::graph::Lasting;
 use crate::history::{History, Plan, Wanted};
 use crate::source::kafka::{ConsumerSettings, ReplayRange, first_records_at};
 
@@ -29,6 +30,8 @@ pub(super) struct Need {
     pub next: Offset,
     /// Event time from which on rows are needed, microseconds.
     pub since: i64,
+    /// And those that are needed however old they are.
+    pub lasting: Lasting,
 }
 
 /// Where the rows come from.
@@ -38,6 +41,8 @@ pub(super) struct Sources {
     pub ranges: Vec<ReplayRange>,
     /// Partitions of which older rows are needed than are left.
     pub incomplete: Vec<Partition>,
+    /// Event time before which rows of windows without a bound in time may be missing, though the history is whole.
+    pub whole_from: Option<i64>,
 }
 
 impl Job<'_> {
@@ -58,8 +63,9 @@ impl Origins<'_> {
         let times: Vec<_> = needs.iter().map(|need| (need.partition.clone(), time(need.since))).collect();
         let found = first_records_at(&self.consumer.kafka, &self.consumer.group, &times)?;
         for (need, found) in needs.iter().zip(found) {
-            // Where every row is needed, no time is earlier than the topic's beginning.
-            let first = if need.since == i64::MIN { Some(need.low) } else { found };
+            // Where rows are needed however old they are, no time is earlier than the topic's beginning.
+            let all = need.since == i64::MIN || need.lasting != Lasting::Nothing;
+            let first = if all { Some(need.low) } else { found };
             let from = first.unwrap_or(need.next).clamp(need.low.min(need.next), need.next);
             let topic_reaches = from > need.low || need.low.0 == 0;
             let plan = self.plan(need)?.filter(|plan| {
@@ -73,6 +79,7 @@ impl Origins<'_> {
             if gap || !complete {
                 sources.incomplete.push(need.partition.clone());
             }
+            sources.whole_from = sources.whole_from.max(plan.as_ref().and_then(|plan| plan.whole_from));
             sources.plans.extend(plan);
             sources.ranges.push(ReplayRange {
                 partition: need.partition.clone(),
@@ -91,6 +98,7 @@ impl Origins<'_> {
             generation: self.policy.generation(need.stream),
             until: need.next,
             since: need.since,
+            lasting: need.lasting.clone(),
         };
         let plan = history.plan(self.contract, &wanted)?;
         for (name, reason) in &plan.unusable {

@@ -13,6 +13,7 @@ use object_store::path::Path;
 
 use crate::decode::{DecodedBatch, Rows, StreamRows};
 use crate::event::{Clock, Contract, ManualClock, Offset, Partition, Stream};
+use crate::graph::Lasting;
 use crate::history::{History, Identity, Plan, Wanted, Writer, WriterSettings};
 use crate::source::{Partitions, SourcePartition};
 
@@ -209,6 +210,7 @@ pub(super) fn wanted(index: usize, until: i64, since: i64) -> Wanted {
         generation: 1,
         until: Offset(until),
         since,
+        lasting: Lasting::Nothing,
     }
 }
 

@@ -7,9 +7,12 @@ use object_store::memory::InMemory;
 
 use super::model::*;
 use crate::event::{Offset, Partition, Span};
+use crate::graph::Carrier;
+use crate::history::carry::{self, Under};
+use crate::history::contract::segment_schema;
 use crate::history::recorder::{Appended, Recorder};
 use crate::history::writer::Load;
-use crate::history::{History, HistoryError, Writer};
+use crate::history::{History, HistoryError, Old, Place, Writer};
 use crate::settings::{HistoryPlace, HistorySettings};
 
 fn pay(partition: i32) -> Partition {
@@ -215,13 +218,28 @@ fn pruning_takes_old_segments_off_the_front_and_leaves_the_rest_complete() {
     let rows: Vec<Row> = (0..100).map(|offset| row(0, offset)).collect();
     write_in_segments(&history, &rows, 10);
     let before = row(0, 45).time;
-    assert_eq!(history.prune(&pay(0), 1, before).unwrap(), 4);
+    assert_eq!(prune(&history, before, 100), 4);
     let plan = plan(&history, 0, 100, before);
     assert_eq!((plan.starts, plan.complete), (Some(Offset(40)), true));
     assert_eq!(load(&history, vec![plan]), rows[40..]);
-    // The newest segment tells where recording stopped, however old it is.
-    assert_eq!(history.prune(&pay(0), 1, i64::MAX).unwrap(), 5);
-    assert_eq!(history.prune(&pay(0), 1, i64::MAX).unwrap(), 0);
+    // What a restart may go on from before stays, and the newest segment, which tells where recording stopped.
+    assert_eq!(prune(&history, i64::MAX, 69), 2);
+    assert_eq!(prune(&history, i64::MAX, 100), 3);
+    assert_eq!(prune(&history, i64::MAX, 100), 0);
+}
+
+/// Lets go of what is old in the first partition; how many segments were deleted.
+fn prune(history: &History, before: i64, read: i64) -> usize {
+    let (contract, place) = (contract(), Place { partition: pay(0), generation: 1 });
+    let schema = segment_schema(&contract.streams[0]).unwrap();
+    let under = Under { contract: &contract, stream: 0, schema: &schema };
+    carry::prune(history, &place, &under, (&old(before, read), Offset(read))).unwrap().len()
+}
+
+/// No window needs anything but what is later.
+fn old(before: i64, read: i64) -> Old {
+    let carrier = Arc::new(Carrier::of([], &contract(), Span(0)).unwrap());
+    Old { before, read: [(pay(0), Offset(read))].into(), carrier }
 }
 
 #[test]
@@ -249,7 +267,7 @@ fn the_writer_tells_the_earliest_and_latest_event_of_each_partition_that_it_reco
     writer.append(&batch(&rows[50..]), &spans(&rows[50..]));
     writer.flush(PATIENCE).unwrap();
     assert_eq!(times(&writer), Some((row(0, 0).time, row(0, 99).time)));
-    writer.prune(row(0, 45).time);
+    writer.prune(old(row(0, 45).time, 100));
     writer.flush(PATIENCE).unwrap();
     assert_eq!(times(&writer), Some((row(0, 40).time, row(0, 99).time)));
     writer.forget(&[pay(0)]);
