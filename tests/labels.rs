@@ -75,6 +75,7 @@ fn a_rule_in_shadow_and_a_live_one_are_judged_as_labels_come_and_after_a_restart
     wait(&quality("b", "shadow", "precision"), 1.0);
     assert_eq!(stop(job), Some(0), "{}", bench.log());
     assert_eq!(bench.lines("alerts.ndjson").len(), 6, "a label is no event of these rules");
+    assert_eq!(bench.lines("decisions.ndjson").len(), 10, "one for each payment and none for a label");
     // The next start knows from the alerts that were sent what each rule had hit.
     let job = bench.start();
     label(8, true);

@@ -3,7 +3,8 @@
 //! Takes an answered batch with its [`AlertBatch`]; hands on a [`Decision`] for each event, or for those that
 //! something hit. Keeps nothing: a decision's bytes depend on the event, its coordinates and the rules alone. Only live
 //! rules count, hits that `@dedup` holds back among them, for they are no less true. What would surprise: where rules
-//! of both orders run, those answered on arrival decide, and the others only alert; nobody waits for an answer twice.
+//! of both orders run, those answered on arrival decide, and the others only alert; nobody waits for an answer twice. A
+//! label is told of an event and is none itself: it gets no decision.
 
 mod combine;
 mod weights;
@@ -106,6 +107,8 @@ pub struct Evidence<'a> {
     pub made: &'a AlertBatch,
     /// Rows that a rule could not be evaluated on.
     pub errors: &'a [RowError],
+    /// Stream whose rows are labels.
+    pub labels: Option<usize>,
 }
 
 /// Decides the events of one batch; `maker` made its alerts.
@@ -124,6 +127,9 @@ pub fn decide(settings: &DecisionSettings, maker: &AlertMaker, evidence: Evidenc
         let mut own = Vec::new();
         while let Some((_, hit)) = hits.next_if(|(of, _)| *of == row) {
             own.push(hit);
+        }
+        if evidence.labels == Some(source_of(evidence.batch, row).1) {
+            continue;
         }
         let event_time = EventTime(evidence.batch.rows.event_time[row as usize]);
         let degraded = if whole { Vec::new() } else { degraded(row, event_time, &failed, maker, rules) };

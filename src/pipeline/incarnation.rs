@@ -301,6 +301,7 @@ impl<'a> Incarnation<'a> {
         watch: &mut impl FnMut(JobEvent<'_>),
     ) -> Result<(), JobError> {
         let policy = &self.job.policy;
+        let labels = self.parts.core.settings().labels.map(|columns| columns.stream);
         let mut alerts = Vec::new();
         let mut outgoing = Vec::new();
         let mut timed = Vec::new();
@@ -315,8 +316,8 @@ impl<'a> Incarnation<'a> {
             timed.extend(latencies::timed(&made, self.parts.maker(answered.emit), &answered.batch.rows));
             outgoing.extend(messages(&made, &answered.batch, &context));
             if let Some(settings) = policy.decisions.as_ref().filter(|_| self.parts.decides(answered.emit)) {
-                let evidence =
-                    Evidence { batch: &answered.batch, made: &made, errors: &answered.hits.errors };
+                let errors = &answered.hits.errors;
+                let evidence = Evidence { batch: &answered.batch, made: &made, errors, labels };
                 let decisions = decide(settings, self.parts.maker(answered.emit), evidence);
                 self.seen.decided(&decisions);
                 outgoing.extend(decision_messages(decisions, &answered.batch, &context));
