@@ -121,6 +121,7 @@ fn turn(arguments: &Turn, on: bool) -> Result<Exit, Failure> {
         "schema": "tollgate.audit/1",
         "what": if on { "rule_on" } else { "rule_off" },
         "at": EventTime(clock.now_micros()).to_string(),
+        "job": settings.job.name,
         "rule": arguments.id,
         "by": by,
         "reason": arguments.reason,
@@ -154,14 +155,15 @@ fn send(settings: &Settings, topic: &str, key: &str, value: &str) -> Result<(), 
         .map_err(|error| Failure::outside(format!("{topic} did not take the switch within 30 s: {error}")))
 }
 
-/// An event of the audit topic; null where a record is none.
-pub(super) fn audited(record: &StoredRecord) -> Value {
-    record.payload.as_deref().and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default()
+/// An event of the audit topic that is about a job; null where a record is none. Jobs may share the topic, and an
+/// event that names none, as once they all did, is for each.
+pub(super) fn audited(record: &StoredRecord, job: &str) -> Value {
+    let event = record.payload.as_deref().and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok());
+    event.filter(|event| event["job"].as_str().is_none_or(|named| named == job)).unwrap_or_default()
 }
 
-/// The turn of a switch that a record of the audit topic is; none for any other event.
-pub(super) fn turn_of(record: &StoredRecord) -> Option<Switch> {
-    let event = audited(record);
+/// The turn of a switch that an event of the audit is; none for any other event.
+pub(super) fn turn_of(event: &Value) -> Option<Switch> {
     let to = match event["what"].as_str()? {
         "rule_on" => Stand::On,
         "rule_off" => Stand::Off,
@@ -178,7 +180,7 @@ fn standings(settings: &Settings) -> Result<Standings, Failure> {
         let reader = TopicReader::open(&kafka_settings(settings), &settings.job.name, topic);
         let reader = reader.map_err(|error| source_failure(&error))?;
         let read = reader.read(ReadFrom::Beginning, |record| {
-            if let Some(turn) = turn_of(&record) {
+            if let Some(turn) = turn_of(&audited(&record, &settings.job.name)) {
                 standings.turn(turn);
             }
             Ok::<(), SourceError>(())

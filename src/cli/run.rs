@@ -111,6 +111,7 @@ fn run_with_changes(
         peers: peers.clone(),
         kafka: &kafka,
         client_id: &settings.job.name,
+        job: &settings.job.name,
         topic,
         in_force,
         changes: changes.clone(),

@@ -148,6 +148,7 @@ impl Incarnation<'_> {
             "schema": "tollgate.audit/1",
             "what": what,
             "at": EventTime(self.job.clock.now_micros()).to_string(),
+            "job": self.job.consumer.group,
             "instance": self.job.policy.instance,
             "offsets": offsets,
         });
