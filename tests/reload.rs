@@ -264,6 +264,30 @@ fn a_rule_that_is_switched_off_is_silent_on_all_instances_until_it_is_on_again()
 }
 
 #[test]
+fn a_rule_is_switched_off_though_its_file_is_broken_or_gone() {
+    let bench = Bench::new(&[("a.sql", count("a", 1)), ("b.sql", count("b", 1))], "");
+    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
+    bench.scratch.write("tollgate.toml", &settings.replace("[http]", "audit = \"audit\"\n[http]"));
+    let off = |line: &str, code: i32, words: &str| {
+        let printed = bench.scratch.shell(&format!("tollgate rules off {line}"));
+        assert_eq!(printed.code, Some(code), "{line}: {}", printed.text);
+        assert!(printed.text.contains(words), "{line}: {}", printed.text);
+    };
+    assert_eq!(bench.scratch.shell("tollgate check rules --write-lock").code, Some(0));
+    let broken = count("a", 1).replace("SELECT", "SELCT").replace("severity: low", "severity: none");
+    bench.scratch.write("rules/a.sql", &broken);
+    std::fs::remove_file(bench.path("rules/b.sql")).expect("it is there");
+    off("a", 0, "a is switched off");
+    off("b", 0, "b is switched off");
+    std::fs::remove_file(bench.path("rules/rules.lock")).expect("it is there");
+    bench.scratch.write("rules/schema.sql", "CREATE");
+    off("a", 0, "a is switched off");
+    off("bb", 2, "no rule of");
+    off("bb", 2, "--force turns the switch all the same");
+    off("bb --force", 0, "bb is switched off");
+}
+
+#[test]
 fn a_rule_that_costs_more_than_it_may_goes_into_shadow_and_a_person_turns_it_back() {
     let plain = "SELECT tx_id, card_id, amount FROM payments WHERE amount > 1";
     let rules = [("a.sql", count("a", 1)), ("b.sql", rule("b", "live", 10, "", plain))];

@@ -3,7 +3,7 @@
 //! A turn of a switch is a record of the audit topic under the rule's id. Every instance follows that topic, so no
 //! deploy is needed, a restart reads it again, and who did it stands where everything else stands.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use comfy_table::{Table, presets};
@@ -16,7 +16,7 @@ use super::service::{answer_order, kafka_settings, source_failure};
 use super::terminal::{self, Format};
 use crate::diagnostic::{render_all, suggest};
 use crate::event::{Clock, EventTime, SystemClock};
-use crate::rules::{RuleSet, Stand, Standings, Switch};
+use crate::rules::{Lock, RuleFiles, Stand, Standings, Switch};
 use crate::settings::{Destination, Purpose, Settings};
 use crate::source::kafka::{ReadFrom, Side, SourceError, StoredRecord, TopicReader};
 
@@ -67,6 +67,9 @@ struct Turn {
     /// Who; left out, the name of the user at this machine.
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
+    /// Turn the switch of an id that no rule file and no rules.lock names.
+    #[arg(long)]
+    force: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
@@ -77,13 +80,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     }
 }
 
-fn load(config: &std::path::Path) -> Result<(Settings, RuleSet), Failure> {
+fn load(config: &Path) -> Result<Settings, Failure> {
     let loaded = Settings::load(config, Purpose::Run).map_err(|findings| {
         eprint!("{}", render_all(&findings, terminal::colour_of_errors()));
         Failure::usage(format!("{} can't be used", config.display()))
     })?;
-    let set = open_rules(&loaded.settings.job.rules, None, answer_order(&loaded.settings))?;
-    Ok((loaded.settings, set))
+    Ok(loaded.settings)
 }
 
 /// The audit topic of the settings.
@@ -95,23 +97,14 @@ pub(super) fn audit_topic(settings: &Settings) -> Option<&str> {
 }
 
 fn turn(arguments: &Turn, on: bool) -> Result<Exit, Failure> {
-    let (settings, set) = load(&arguments.config)?;
+    let settings = load(&arguments.config)?;
     let Some(topic) = audit_topic(&settings) else {
         return Err(Failure::usage(format!(
             "{} names no audit topic, through which instances hear of a switch: write audit = \"tollgate.audit\" under [output], and restart the job once",
             arguments.config.display()
         )));
     };
-    let ids = || set.running().chain(&set.resting).map(|rule| rule.header.id.as_str());
-    if !ids().any(|id| id == arguments.id) {
-        let near = suggest(&arguments.id, ids()).map(|near| format!("; did you mean {near}?"));
-        return Err(Failure::usage(format!(
-            "no rule of {} has the id {}{}",
-            settings.job.rules.display(),
-            arguments.id,
-            near.unwrap_or_else(|| ": `tollgate rules ls` lists them".to_owned())
-        )));
-    }
+    check_known(&settings.job.rules, arguments)?;
     let by = arguments.by.clone().unwrap_or_else(|| {
         let name = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
         name("USER").or_else(|| name("LOGNAME")).unwrap_or_else(|| "unknown".to_owned())
@@ -133,6 +126,27 @@ fn turn(arguments: &Turn, on: bool) -> Result<Exit, Failure> {
         if on { "on" } else { "off" }
     );
     Ok(Exit::Fine)
+}
+
+/// Refuses an id that nothing names, unless it is asked for. A switch must turn while files are broken or gone, and the
+/// rules in force run on, so a header line or a line of the lock is enough.
+fn check_known(folder: &Path, arguments: &Turn) -> Result<(), Failure> {
+    let mut ids = RuleFiles::open(folder, None).map(|files| files.ids()).unwrap_or_default();
+    if let Ok(Some(lock)) = Lock::open(folder) {
+        ids.extend(lock.ids().map(str::to_owned));
+    }
+    if ids.contains(&arguments.id) {
+        return Ok(());
+    }
+    let unknown = format!("no rule of {} has the id {}", folder.display(), arguments.id);
+    if arguments.force {
+        eprintln!("{unknown}: its switch is turned all the same");
+        return Ok(());
+    }
+    let near = suggest(&arguments.id, ids.iter().map(String::as_str));
+    let near = near
+        .map_or_else(|| "`tollgate rules ls` lists them".to_owned(), |near| format!("did you mean {near}?"));
+    Err(Failure::usage(format!("{unknown}: {near} (--force turns the switch all the same)")))
 }
 
 /// Writes one record and waits until the brokers have it.
@@ -192,7 +206,8 @@ fn standings(settings: &Settings) -> Result<Standings, Failure> {
 
 fn list(arguments: &List) -> Result<Exit, Failure> {
     use std::io::Write;
-    let (settings, set) = load(&arguments.config)?;
+    let settings = load(&arguments.config)?;
+    let set = open_rules(&settings.job.rules, None, answer_order(&settings))?;
     let standings = standings(&settings)?;
     let mut rules: Vec<_> = set.running().chain(&set.resting).collect();
     rules.sort_by(|a, b| a.header.id.cmp(&b.header.id));

@@ -3,12 +3,14 @@
 //! Takes a path; hands on [`RuleFiles`]: contract, views, lists, models and rule texts. Whatever can't be read becomes
 //! a finding about that file, and the others go on.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion_sql::sqlparser::ast::Statement;
 
+use super::header;
 use crate::diagnostic::{Diagnostic, Severity, SourceText};
 use crate::score::{Baseline, Model};
 use crate::sql::{CatalogSources, List, parse_statements};
@@ -82,6 +84,11 @@ impl RuleFiles {
             files.note_views(&contract);
         }
         Ok(files)
+    }
+
+    /// Ids of all rule files whose header says one, whatever else is wrong with them.
+    pub fn ids(&self) -> BTreeSet<String> {
+        self.rules.iter().filter_map(header::id_of).collect()
     }
 
     fn text(&mut self, path: &Path) -> Option<Arc<SourceText>> {

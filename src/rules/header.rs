@@ -186,11 +186,15 @@ fn repeated_id(header: &Header, source: &Arc<SourceText>, other: &str) -> Diagno
     Diagnostic::error(source, header.place("id"), message).with_help(help).with_code("header")
 }
 
+/// The id that a file's header says, whatever else is wrong with the file.
+pub(super) fn id_of(source: &Arc<SourceText>) -> Option<String> {
+    Reader::of(source).id()
+}
+
 impl Header {
     /// Reads the header of one file.
     pub fn read(source: &Arc<SourceText>) -> Result<Self, Vec<Diagnostic>> {
-        let mut reader = Reader { source, values: HashMap::new(), findings: Vec::new() };
-        reader.collect();
+        let mut reader = Reader::of(source);
         let header = reader.header();
         match header {
             Some(header) if reader.findings.is_empty() => Ok(header),
@@ -262,6 +266,12 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    fn of(source: &'a Arc<SourceText>) -> Self {
+        let mut reader = Self { source, values: HashMap::new(), findings: Vec::new() };
+        reader.collect();
+        reader
+    }
+
     fn error(&mut self, span: Range<usize>, message: String, help: String) {
         self.findings.push(Diagnostic::error(self.source, span, message).with_help(help).with_code("header"));
     }

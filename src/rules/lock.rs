@@ -57,6 +57,11 @@ impl Lock {
         Ok(Some(Self { source, versions }))
     }
 
+    /// Ids of all rules that were accepted.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.versions.keys().map(String::as_str)
+    }
+
     /// The text of the lock for the rules as they are.
     pub fn text_of(set: &RuleSet) -> String {
         let versions: BTreeMap<&str, &str> =
