@@ -199,6 +199,40 @@ fn a_version_follows_what_changes_answers_and_nothing_else() {
 }
 
 #[test]
+fn the_version_of_a_set_follows_whatever_changes_what_instances_answer() {
+    let of = |header: &str, list: &str| {
+        let rows = format!("device_id\n{list}\n");
+        let folder = folder(&[("rule.sql", header.to_owned() + QUERY), ("lists/blocked.csv", rows)]);
+        let set = compiled(folder.path());
+        assert!(set.diagnostics.is_empty(), "{}", drawn(folder.path(), &set.diagnostics));
+        let own = set.running().next().expect("a rule").version.clone();
+        (own, set.version)
+    };
+    let (rule, base) = of(HEADER, "d1");
+    for said in ["title: Other", "owner: others", "severity: low", "tags: a", "runbook: call"] {
+        let key = said.split_once(':').expect("a key").0;
+        let rest: String = HEADER
+            .lines()
+            .filter(|line| !line.contains(key))
+            .fold(String::new(), |text, line| text + line + "\n");
+        assert_eq!(of(&format!("{rest}-- @{said}\n"), "d1"), (rule.clone(), base.clone()), "{said}");
+    }
+    let with = |line: &str| of(&format!("{HEADER}-- @{line}\n"), "d1");
+    let other = [
+        of(&HEADER.replace("status: live", "status: shadow"), "d1"),
+        of(HEADER, "d2"),
+        with("entity: card"),
+        with("max_age: 1h"),
+        with("valid_from: 2026-12-01T00:00:00Z"),
+        with("valid_until: 2026-12-01T00:00:00Z"),
+        with("emit: in_order"),
+    ];
+    assert!(other.iter().all(|(own, _)| *own == rule), "the rule's own version stays");
+    let all: std::collections::BTreeSet<&String> = other.iter().map(|(_, set)| set).chain([&base]).collect();
+    assert_eq!(all.len(), other.len() + 1, "each change makes a version of the set: {other:?}");
+}
+
+#[test]
 fn a_version_follows_the_views_that_a_rule_reads() {
     let of = |inner: &str, unused: &str| {
         version(&[

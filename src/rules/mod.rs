@@ -89,7 +89,7 @@ pub struct RuleSet {
     pub in_order: CompiledRules,
     /// Sound rules that do not run: drafts and those switched off.
     pub resting: Vec<Rule>,
-    /// Hash of the versions of all rules that run, 12 hex digits.
+    /// Hash of all that changes what the rules that run answer, 12 hex digits.
     pub version: String,
     /// What was found in the files, in the order of their names.
     pub diagnostics: Vec<Diagnostic>,
@@ -138,7 +138,10 @@ impl RuleSet {
         }
         set.resting =
             set.compile_rules(headers.iter().filter(|header| !chosen(&header.0)), &files.view_texts).rules;
-        set.version = version::of_set(set.on_arrival.rules.iter().chain(&set.in_order.rules));
+        let answered = |emit| move |rule| (rule, emit);
+        let on_arrival = set.on_arrival.rules.iter().map(answered(Emit::OnArrival));
+        let in_order = set.in_order.rules.iter().map(answered(Emit::InOrder));
+        set.version = version::of_set(on_arrival.chain(in_order), set.catalog.list_versions());
         set.diagnostics.sort_by(|a, b| {
             (&a.source.file, a.span.as_ref().map(|s| s.start))
                 .cmp(&(&b.source.file, b.span.as_ref().map(|s| s.start)))

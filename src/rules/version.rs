@@ -7,7 +7,7 @@ use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::tokenizer::{Token, Tokenizer};
 use sha2::{Digest, Sha256};
 
-use super::{Header, Rule};
+use super::{Emit, Header, Rule};
 use crate::diagnostic::SourceText;
 use crate::sql::parse_statements;
 
@@ -59,9 +59,20 @@ fn predicts(text: &str, model: &str) -> bool {
     tokens.iter().any(calls) && tokens.iter().any(names)
 }
 
-/// Version of a set of rules.
-pub(super) fn of_set<'a>(rules: impl Iterator<Item = &'a Rule>) -> String {
-    let mut lines: Vec<String> = rules.map(|rule| format!("{} {}\n", rule.header.id, rule.version)).collect();
+/// Version of a set of rules and the order in which each is answered: sets of one version answer alike, so it follows
+/// beside the rules' versions what else a header says of whom and when they judge and where their alerts go, and the
+/// lists, as name and hash. Models stand in the rules' versions.
+pub(super) fn of_set<'a>(
+    rules: impl Iterator<Item = (&'a Rule, Emit)>,
+    lists: impl Iterator<Item = (&'a str, &'a str)>,
+) -> String {
+    let line = |(rule, emit): (&Rule, Emit)| {
+        let Header { id, status, entity, max_age, valid_from, valid_until, .. } = &rule.header;
+        let more = (status, emit, entity, max_age, valid_from, valid_until);
+        format!("{id} {} {more:?}\n", rule.version)
+    };
+    let mut lines: Vec<String> = rules.map(line).collect();
+    lines.extend(lists.map(|(name, hash)| format!("list {name} {hash}\n")));
     lines.sort_unstable();
     hex(&Sha256::digest(lines.concat()))
 }

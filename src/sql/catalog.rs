@@ -156,6 +156,11 @@ impl Catalog {
         self.lists.get(name)
     }
 
+    /// Name and content hash of each reference table, for versions.
+    pub(crate) fn list_versions(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.lists.values().map(|list| (list.name.as_str(), list.version.as_str()))
+    }
+
     /// Names of all reference tables.
     pub fn list_names(&self) -> Vec<String> {
         self.lists.keys().cloned().collect()
