@@ -11,6 +11,7 @@ use rdkafka::client::DefaultClientContext;
 
 use super::reach::{Reach, reach};
 use crate::cli::failure::Failure;
+use crate::cli::rules::audit_topic;
 use crate::cli::service::{kafka_settings, source_failure};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::event::Span;
@@ -50,6 +51,8 @@ pub(super) fn findings(settings: &Settings, set: &RuleSet) -> Result<Vec<Diagnos
     findings.extend(uneven(settings, &topics));
     findings.extend(too_short(&inputs, &topics, reach(set)));
     findings.extend(outputs.iter().filter_map(|name| too_small(name, topics.get(*name)?, &kafka)));
+    let audit = audit_topic(settings).and_then(|name| Some((name, topics.get(name)?)));
+    findings.extend(audit.into_iter().flat_map(|(name, topic)| forgetful(name, topic)));
     findings.extend(transactions(&broker, &kafka));
     Ok(findings)
 }
@@ -59,6 +62,8 @@ fn outputs(settings: &Settings) -> Vec<&str> {
     let output = &settings.output;
     [&output.alerts, &output.shadow, &output.dead_letters]
         .into_iter()
+        .chain(&output.decisions)
+        .chain(&output.audit)
         .filter_map(|place| match place {
             Destination::Topic(topic) => Some(topic.as_str()),
             Destination::Ndjson(_) | Destination::Parquet(_) => None,
@@ -172,6 +177,27 @@ fn too_short(inputs: &[&str], topics: &BTreeMap<String, Topic>, reach: Reach) ->
     findings
 }
 
+/// Switches of rules are known from the audit topic alone, at every start: it must keep its records.
+fn forgetful(name: &str, topic: &Topic) -> Vec<Diagnostic> {
+    let set = |key: &str| topic.settings.get(key).map(String::as_str);
+    if set("cleanup.policy").is_some_and(|policy| policy.contains("compact")) {
+        let message =
+            "the audit goes there and it is compacted: it refuses records without a key, such as starts";
+        let help = "set cleanup.policy=delete and retention.ms=-1";
+        return vec![of_topic(name, message).with_help(help).with_code("compacted")];
+    }
+    let limit = |key: &str| {
+        let value = set(key).filter(|value| *value != "-1")?;
+        let message = format!(
+            "the audit goes there and {key} is {value}: a rule that was switched off is on again at the first start \
+             after its record is deleted"
+        );
+        let help = format!("set {key}=-1");
+        Some(warning(of_topic(name, message)).with_help(help).with_code("short-retention"))
+    };
+    ["retention.ms", "retention.bytes"].into_iter().filter_map(limit).collect()
+}
+
 /// An output topic that refuses messages which the client would send.
 fn too_small(name: &str, topic: &Topic, kafka: &KafkaSettings) -> Option<Diagnostic> {
     let taken: i64 = topic.settings.get("max.message.bytes")?.parse().ok()?;
@@ -209,6 +235,7 @@ fn property(kafka: &KafkaSettings, name: &str, default: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::{Purpose, Surroundings};
 
     fn topic(partitions: usize, settings: &[(&str, &str)]) -> Topic {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -231,6 +258,23 @@ mod tests {
         assert_eq!(found(&[("retention.ms", "-1")], reach(day, true)), [""; 0]);
         assert_eq!(found(&[("retention.ms", "604800000")], reach(day, true)), ["short-retention"]);
         assert_eq!(found(&[("cleanup.policy", "compact,delete")], reach(day, false)), ["compacted"]);
+    }
+
+    #[test]
+    fn every_topic_that_the_job_writes_to_is_asked_about_and_the_audit_must_keep_its_records() {
+        let text = "[job]\nname = \"a\"\n[streams.p]\ntopics = [\"p\"]\n[output]\nalerts = \"a\"\nshadow = \"s\"\n\
+            dead_letters = \"file:d.ndjson\"\ndecisions = \"decided\"\naudit = \"log\"\n";
+        let surroundings = Surroundings { variables: BTreeMap::new(), folder: ".".into() };
+        let loaded = Settings::parse("tollgate.toml", text, &surroundings, Purpose::Inspect);
+        assert_eq!(outputs(&loaded.expect("settings").settings), ["a", "s", "decided", "log"]);
+        let found = |settings: &[(&str, &str)]| codes(&forgetful("log", &topic(1, settings)));
+        assert_eq!(
+            found(&[("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")]),
+            [""; 0]
+        );
+        assert_eq!(found(&[]), [""; 0], "what can't be read is told elsewhere");
+        assert_eq!(found(&[("retention.ms", "604800000"), ("retention.bytes", "-1")]), ["short-retention"]);
+        assert_eq!(found(&[("cleanup.policy", "compact"), ("retention.ms", "604800000")]), ["compacted"]);
     }
 
     #[test]
