@@ -166,6 +166,12 @@ fn an_id_stands_in_one_file_only() {
 }
 
 #[test]
+fn a_byte_order_mark_at_the_beginning_of_a_file_is_no_part_of_it() {
+    let base = version(&[("rule.sql", rule("many-payments"))]);
+    assert_eq!(version(&[("rule.sql", format!("\u{feff}{}", rule("many-payments")))]), base);
+}
+
+#[test]
 fn a_version_follows_what_changes_answers_and_nothing_else() {
     let base = version(&[("rule.sql", HEADER.to_owned() + QUERY)]);
     let with = |header: String, query: String| version(&[("rule.sql", header + &query)]);

@@ -93,7 +93,8 @@ impl RuleFiles {
 
     fn text(&mut self, path: &Path) -> Option<Arc<SourceText>> {
         match fs::read_to_string(path) {
-            Ok(text) => Some(SourceText::new(path.display(), text)),
+            // Some editors begin a file with a byte order mark, which is no part of its text.
+            Ok(text) => Some(SourceText::new(path.display(), text.strip_prefix('\u{feff}').unwrap_or(&text))),
             Err(cause) => {
                 self.diagnostics
                     .push(Diagnostic::file_error(path.display(), format!("the file can't be read: {cause}")));

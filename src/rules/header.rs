@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::limit::{Budget, Dedup, budget, dedup};
+use super::entry::{Entry, entry};
+use super::limit::{Budget, Dedup, budget, dedup, length};
 use super::points::Points;
 use super::reason::Reason;
 use crate::diagnostic::{Diagnostic, SourceText, choices, suggest};
@@ -142,14 +143,6 @@ pub struct Header {
     places: HashMap<&'static str, Range<usize>>,
 }
 
-/// One `-- @key: value` line.
-struct Entry<'a> {
-    key: &'a str,
-    key_span: Range<usize>,
-    value: &'a str,
-    span: Range<usize>,
-}
-
 /// Headers of all files, the files whose header can't be used, and why.
 #[derive(Default)]
 pub(super) struct Headers {
@@ -196,6 +189,9 @@ impl Header {
     pub fn read(source: &Arc<SourceText>) -> Result<Self, Vec<Diagnostic>> {
         let mut reader = Reader::of(source);
         let header = reader.header();
+        if let Some(header) = &header {
+            reader.check_validity(header);
+        }
         match header {
             Some(header) if reader.findings.is_empty() => Ok(header),
             _ => Err(reader.findings),
@@ -278,21 +274,21 @@ impl<'a> Reader<'a> {
 
     /// Gathers the `-- @key: value` lines that stand before the query.
     fn collect(&mut self) {
-        let mut start = 0;
+        let (mut start, mut below, mut misplaced) = (0, false, Vec::new());
         for line in self.source.text.split_inclusive('\n') {
             let line_start = start;
             start += line.len();
             let code = line.trim();
-            if !code.is_empty() && !code.starts_with("--") {
-                break;
-            }
+            below |= !code.is_empty() && !code.starts_with("--");
             match entry(line, line_start) {
+                Some(entry) if below => misplaced.extend(self.too_low(&entry)),
                 Some(entry) => self.put(entry),
+                None if below => {}
                 None => self.almost_an_entry(line, line_start),
             }
         }
         for key in REQUIRED {
-            if !self.values.contains_key(key) {
+            if !self.values.contains_key(key) && !misplaced.contains(&key) {
                 self.error(
                     0..0,
                     format!("the header lacks @{key}"),
@@ -300,6 +296,17 @@ impl<'a> Reader<'a> {
                 );
             }
         }
+    }
+
+    /// A comment below may hold any words; one that sets a key of the header would be thought to do so.
+    fn too_low(&mut self, entry: &Entry<'a>) -> Option<&'static str> {
+        let key = REQUIRED.into_iter().chain(OPTIONAL).find(|key| *key == entry.key)?;
+        self.error(
+            entry.key_span.clone(),
+            format!("@{key} sets nothing here: the header ends where the query begins"),
+            "move the line above the query".to_owned(),
+        );
+        Some(key)
     }
 
     /// `-- @score 35` sets nothing: a comment that starts like a header line is taken for a slip.
@@ -378,11 +385,11 @@ impl<'a> Reader<'a> {
         let reason = self.reason();
         let dedup = self.parsed(
             "dedup",
-            "columns and a period, such as `card_id 30m` or `card_id, merchant_id 1h`",
+            "columns and a period above 0, such as `card_id 30m` or `card_id, merchant_id 1h`",
             dedup,
         );
         let budget = self.parsed("budget", "a number of alerts a period, such as `200/h`", budget);
-        let max_age = self.parsed("max_age", "a length of time, such as `10m`", |text| text.parse().ok());
+        let max_age = self.parsed("max_age", "a length of time above 0, such as `10m`", length);
         let valid_from = self.parsed("valid_from", "a time, such as 2026-12-01T00:00:00Z", time);
         let valid_until = self.parsed("valid_until", "a time, such as 2027-01-01T00:00:00Z", time);
         let text = |key: &str| self.values.get(key).map(|entry| unquoted(entry.value).to_owned());
@@ -440,6 +447,18 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn check_validity(&mut self, header: &Header) {
+        if let (Some(from), Some(until)) = (header.valid_from, header.valid_until)
+            && until <= from
+        {
+            self.error(
+                header.place("valid_until"),
+                "@valid_until is not after @valid_from, so the rule never judges".to_owned(),
+                format!("write a time after {from}, or leave one of them out"),
+            );
+        }
+    }
+
     fn one_of<T: Copy>(&mut self, key: &'static str, values: &[(&'static str, T)]) -> Option<T> {
         let entry = self.values.get(key)?;
         let word = unquoted(entry.value).to_lowercase();
@@ -463,22 +482,6 @@ impl<'a> Reader<'a> {
         }
         parsed
     }
-}
-
-/// The key and value of a header line, with their places.
-fn entry(line: &str, line_start: usize) -> Option<Entry<'_>> {
-    let at = line.find('@')?;
-    if line.get(..at)?.trim() != "--" {
-        return None;
-    }
-    let rest = line.get(at + 1..)?;
-    let length = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))?;
-    let (key, after) = rest.split_at(length);
-    let value = after.strip_prefix(':')?;
-    let text = value.trim();
-    let value_start = line_start + at + 1 + length + 1 + (value.len() - value.trim_start().len());
-    let key_span = line_start + at..line_start + at + 1 + length;
-    Some(Entry { key, key_span, value: text, span: value_start..value_start + text.len() })
 }
 
 fn unquoted(value: &str) -> &str {

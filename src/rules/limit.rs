@@ -27,7 +27,12 @@ pub(super) fn dedup(text: &str) -> Option<Dedup> {
     let (columns, period) = text.rsplit_once(char::is_whitespace)?;
     let columns: Vec<String> = columns.split(',').map(|column| column.trim().to_owned()).collect();
     let named = columns.iter().all(|column| !column.is_empty() && !column.contains(char::is_whitespace));
-    named.then_some(Dedup { columns, period: period.parse().ok()? })
+    named.then_some(Dedup { columns, period: length(period)? })
+}
+
+/// A length of time in which something can happen.
+pub(super) fn length(text: &str) -> Option<Span> {
+    text.parse().ok().filter(|length| *length > Span(0))
 }
 
 /// `200/h`.

@@ -5,6 +5,7 @@
 //! never stops the others. What would surprise: a rule's version is a hash of what changes its answers
 //! (query, action, score, reason, dedup, budget, views, models), so a new title or owner is no new version.
 
+mod entry;
 mod folder;
 mod header;
 mod limit;

@@ -1,0 +1,11 @@
+-- @id: header-below-the-query
+-- @title: A mistake
+-- @status: live
+-- @severity: low
+-- @score: 10
+-- @reason: "{n} payments"
+
+SELECT card_id, count(*) OVER w AS n FROM payments WINDOW w AS (PARTITION BY card_id ORDER BY event_time RANGE BETWEEN INTERVAL '10 minutes' PRECEDING AND CURRENT ROW) QUALIFY n > 5
+-- @owner: fraud
+-- @action: block
+-- @todo: another window
