@@ -138,7 +138,7 @@ fn an_alert_that_was_sent_is_made_again_byte_for_byte_from_what_the_job_has_kept
         format!("SELECT tx_id, card_id, amount, count(*) OVER w AS n FROM payments {window} QUALIFY n >= 3");
     let text = rule("count", "live", 10, "-- @entity: card_id\n-- @dedup: card_id 5m\n", &query);
     let more = "[history]\nurl = \"history\"\nflush_interval = \"200ms\"\n";
-    let bench = Bench::new(&[("count.sql", text)], more);
+    let bench = Bench::new(&[("count.sql", text.clone())], more);
     for index in 0..80 {
         let at = format!("2026-11-22T10:{:02}:{:02}Z", index / 4, index % 4 * 15);
         bench.pay(&format!("t{index}"), &at, &format!("c{}", index % 3), "10.00");
@@ -157,6 +157,26 @@ fn an_alert_that_was_sent_is_made_again_byte_for_byte_from_what_the_job_has_kept
     assert_eq!(told["alerts"][0], *alert);
     let n = &alert["values"]["n"];
     assert_eq!(told["explanation"]["windows"][0]["events_seen"], *n, "{told:#}");
+    // What the file says of the rule may change; what it answers may not.
+    let described =
+        text.replace("@title: count", "@title: Many payments").replace("severity: low", "severity: high");
+    bench.scratch.write("rules/count.sql", &described);
+    let printed = bench.scratch.shell(&format!("tollgate why {id}"));
+    assert_eq!(printed.code, Some(0), "{}", printed.text);
+    assert!(printed.text.contains("which has changed since: rule.severity, rule.title"), "{}", printed.text);
+    bench.scratch.write("rules/count.sql", &text.replace("@entity: card_id", "@entity: tx_id"));
+    let printed = bench.scratch.shell(&format!("tollgate why {id}"));
+    assert_eq!(printed.code, Some(1), "{}", printed.text);
+    assert!(printed.text.contains("differs from this one in entity"), "{}", printed.text);
+    bench.scratch.write("rules/count.sql", &text.replace("n >= 3", "n >= 2"));
+    let printed = bench.scratch.shell(&format!("tollgate why {id}"));
+    assert!(printed.text.contains("--rules FOLDER takes the rules as they were"), "{}", printed.text);
+    let schema = std::fs::read_to_string(bench.path("rules/schema.sql")).expect("the contract");
+    bench.scratch.write("before/schema.sql", &schema);
+    bench.scratch.write("before/count.sql", &text);
+    let told = answer(&bench.scratch, &format!("tollgate why {id} --rules before --format json"));
+    assert_eq!((&told["reproduced"], &told["differs"]), (&json!(true), &json!([])), "{told:#}");
+    bench.scratch.write("rules/count.sql", &text);
     // A hit that was held back is told of as such.
     let held = bench.lines("decisions.ndjson");
     let held = held.iter().find(|decision| decision["hits"][0]["suppressed"] == json!(true)).expect("one");

@@ -1,5 +1,6 @@
 //! `why`: why a rule hit an event or did not, with each condition's margin and the events behind each window.
 
+mod compare;
 mod print;
 mod reading;
 mod search;
@@ -24,6 +25,7 @@ use crate::why::{EVENTS_MAX, Explanation, Inquiry, Target};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tollgate why 4f1c09aa                                  an alert of the job of tollgate.toml, by its id
+  tollgate why 4f1c09aa --rules ../as-it-was/rules       the same, by the rules as they were (`git worktree add`)
   tollgate why --at payments/3/88121 --rule card-testing one of the job's records, whether it alerted or not
   tollgate why --event tx-881 --rule card-testing --rules rules --input payments.ndjson
 
@@ -49,9 +51,9 @@ pub(super) struct Arguments {
     /// The rule's id.
     #[arg(long, value_name = "ID")]
     rule: Option<String>,
-    /// The rules folder of --input.
-    #[arg(long, value_name = "PATH", default_value = "rules")]
-    rules: PathBuf,
+    /// The rules folder; left out, `rules` for --input, and for a job the folder of its settings.
+    #[arg(long, value_name = "PATH")]
+    rules: Option<PathBuf>,
     /// The event contract of --input, if it is not schema.sql in the rules folder.
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
@@ -89,8 +91,10 @@ struct Told {
     explanation: Explanation,
     /// What a reader must know before he trusts it.
     notes: Vec<String>,
-    /// Whether the alert is the one that was sent, where one was sent.
+    /// Whether the alert is the one that was sent, where one was sent; what its rule's file says of itself aside.
     reproduced: Option<bool>,
+    /// Keys in which it differs all the same.
+    differs: Vec<String>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
@@ -145,7 +149,8 @@ fn of_files(arguments: &Arguments) -> Result<Told, Failure> {
         return Err(Failure::usage("--input needs --event and --rule"));
     };
     let order = order_of(arguments.emit);
-    let set = rule_alone(&arguments.rules, arguments.schema.as_deref(), order, rule)?;
+    let folder = arguments.rules.as_deref().unwrap_or(Path::new("rules"));
+    let set = rule_alone(folder, arguments.schema.as_deref(), order, rule)?;
     let policy = StreamPolicy { lateness: arguments.lateness, repeats: arguments.repeats };
     let settings = CoreSettings::uniform(&set.catalog.contract, policy);
     let parts = || Parts::of_files(&set, settings.clone()).map_err(parts_failure);
@@ -200,6 +205,7 @@ fn told(set: &RuleSet, inquiry: Inquiry, notes: Vec<String>) -> Result<Told, Fai
         explanation,
         notes,
         reproduced: None,
+        differs: Vec::new(),
     })
 }
 
@@ -216,21 +222,21 @@ fn of_alert(arguments: &Arguments, id: &str) -> Result<Told, Failure> {
     let alert = search::alert(&settings, id, arguments.since.as_deref())?;
     let mut told = of_job(
         &settings,
-        &alert.rule,
+        (arguments.rules.as_deref(), alert.rule.as_str()),
         (alert.source.clone(), Some(alert.event_time)),
         search::sent(&settings, &alert.rule)?,
     )?;
     if told.version != alert.version {
         told.notes.push(format!(
             "the alert is of version {} of the rule, and the folder holds {}: this is what the rule of today makes \
-             of it",
+             of it; --rules FOLDER takes the rules as they were",
             alert.version, told.version
         ));
     }
-    let again = told.explanation.alerts.iter().find(|own| own.alert_id == alert.id);
-    let same = again.is_some_and(|own| own.value == alert.value);
     if told.version == alert.version {
-        told.reproduced = Some(same);
+        let again = told.explanation.alerts.iter().find(|own| own.alert_id == alert.id);
+        told.differs = again.map(|own| compare::differing(&alert.value, &own.value)).unwrap_or_default();
+        told.reproduced = Some(again.is_some() && told.differs.iter().all(|key| compare::descriptive(key)));
     }
     Ok(told)
 }
@@ -246,17 +252,17 @@ fn of_record(arguments: &Arguments, at: &str) -> Result<Told, Failure> {
     let record =
         Coordinates { partition: Partition { topic: topic.into(), partition }, offset: Offset(offset) };
     let rule = arguments.rule.as_deref().unwrap_or_default();
-    of_job(&settings, rule, (record, None), search::sent(&settings, rule)?)
+    of_job(&settings, (arguments.rules.as_deref(), rule), (record, None), search::sent(&settings, rule)?)
 }
 
 /// A record of a job, read again with all that the rule's answer rests on.
 fn of_job(
     settings: &Settings,
-    rule: &str,
+    (folder, rule): (Option<&Path>, &str),
     (record, event_time): (Coordinates, Option<i64>),
     sent: HashSet<String>,
 ) -> Result<Told, Failure> {
-    let set = rule_alone(&settings.job.rules, None, answer_order(settings), rule)?;
+    let set = rule_alone(folder.unwrap_or(&settings.job.rules), None, answer_order(settings), rule)?;
     let reading = reading::reading(settings, &set)?;
     if !reading.consumer.topics.contains_key(&*record.partition.topic) {
         return Err(Failure::usage(format!("{} is no topic of this job", record.partition.topic)));

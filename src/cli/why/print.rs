@@ -27,6 +27,7 @@ pub(super) fn json(told: &Told, events: usize) -> Value {
         "explanation": explanation,
         "alerts": alerts,
         "reproduced": told.reproduced,
+        "differs": told.differs,
         "notes": told.notes,
     })
 }
@@ -142,8 +143,26 @@ fn ending(told: &Told, text: &mut String) {
         None => {}
     }
     match told.reproduced {
-        Some(true) => text.push_str("  reproduced byte for byte from the records\n"),
-        Some(false) => text.push_str("  NOT what was sent: the alert that was sent differs from this one\n"),
+        Some(true) if told.differs.is_empty() => {
+            text.push_str("  reproduced byte for byte from the records\n");
+        }
+        Some(true) => {
+            let _ = writeln!(
+                text,
+                "  reproduced from the records, but for what the rule says of itself, which has changed since: {}",
+                told.differs.join(", ")
+            );
+        }
+        Some(false) if told.differs.is_empty() => {
+            text.push_str("  NOT what was sent: the alert that was sent is not made again\n");
+        }
+        Some(false) => {
+            let _ = writeln!(
+                text,
+                "  NOT what was sent: the alert that was sent differs from this one in {}",
+                told.differs.join(", ")
+            );
+        }
         None => {}
     }
     for note in &told.notes {
