@@ -75,13 +75,16 @@ events = [{ at = "0s" }, { at = "0s", clock = true }, { at = "1h", amount = -3 }
     let junit = std::fs::read_to_string(scratch.path("junit.xml")).expect("a report");
     for part in [
         "<testsuite name=\"many\" tests=\"2\" failures=\"1\" errors=\"0\"",
-        "<failure message=\"event 3: `n` must be 4, and is 3\">",
+        "<failure message=\"event 3 at 2026-01-05T12:09:00Z (rules/many.test.toml:5): `n` must be 4, and is 3\">",
         "name=\"what holds\"",
     ] {
         assert!(junit.contains(part), "{junit}");
     }
     assert_eq!(scratch.shell("tollgate test --filter holds").code, Some(0));
     assert_eq!(scratch.shell("tollgate test --filter nothing").code, Some(2));
+    let missing = scratch.shell("tollgate test rules/none.sql");
+    assert_eq!(missing.code, Some(2));
+    assert!(missing.text.contains("rule file rules/none.sql can't be read"), "{}", missing.text);
 }
 
 #[test]

@@ -37,9 +37,9 @@ pub struct RuleFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// The path is not there or can't be listed.
-    #[error("rules folder {} can't be read: {cause}", path.display())]
+    #[error("{} {} can't be read: {cause}", if path.extension().is_some() { "rule file" } else { "rules folder" }, path.display())]
     Unreadable {
-        /// The folder.
+        /// The folder or file.
         path: PathBuf,
         /// Why.
         cause: std::io::Error,

@@ -5,6 +5,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use super::table::place;
 use super::{CaseReport, Report};
 use crate::cli::failure::Failure;
 use crate::diagnostic::{Colour, line_column, render_all};
@@ -63,10 +64,12 @@ fn testcase(rule: &str, report: &CaseReport) -> String {
             let mut said: Vec<String> = verdict
                 .mismatches
                 .iter()
-                .map(|found| format!("event {}: {}", found.moment + 1, found.message))
+                .map(|found| format!("{}: {}", place(report, found.moment), found.message))
                 .collect();
-            let astray =
-                verdict.astray.iter().map(|(way, event, _)| format!("{way}, event {} differs", event + 1));
+            let astray = verdict
+                .astray
+                .iter()
+                .map(|(way, event, _)| format!("{way}, {} differs", place(report, *event)));
             said.extend(astray);
             let _ = writeln!(
                 text,

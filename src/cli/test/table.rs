@@ -82,7 +82,7 @@ fn explained(report: &CaseReport) -> String {
 }
 
 /// `event 3 at 0s+9m (rules/x.test.toml:12)`.
-fn place(report: &CaseReport, moment: usize) -> String {
+pub(super) fn place(report: &CaseReport, moment: usize) -> String {
     let entry = &report.case.moments[moment];
     let line = line_column(&report.source.text, entry.span.start).line;
     format!("event {} at {} ({}:{line})", moment + 1, entry.at, report.source.file)
