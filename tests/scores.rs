@@ -96,6 +96,58 @@ fn a_rule_that_takes_points_from_a_column_is_judged_by_them_alone_as_in_a_set() 
 }
 
 #[test]
+fn all_together_and_thresholds_are_of_the_rules_that_a_job_decides_by() {
+    let folder = folder();
+    let status = |id: &str, status: &str| {
+        let path = folder.path().join(format!("{id}.sql"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let old = text.lines().find(|line| line.contains("@status")).unwrap().to_owned();
+        std::fs::write(&path, text.replace(&old, &format!("-- @status: {status}"))).unwrap();
+    };
+    let goal = ["--review-at", "events=60/d"];
+    let live = report(folder.path(), &[&["--only", "sized"], goal.as_slice()].concat());
+    status("small", "shadow");
+    let mixed = report(folder.path(), &goal);
+    assert_eq!(mixed["sets"][0], live["sets"][0]);
+    assert_eq!(mixed["thresholds"], live["thresholds"]);
+    assert_eq!(mixed["sets"][1]["name"], "with shadow");
+    assert_eq!(mixed["sets"][1]["rules"], serde_json::json!(["sized", "small"]));
+    let table = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        command.current_dir(folder.path()).args(["backtest", "--rules", ".", "--input", "events.ndjson"]);
+        let output = command.args(more).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let told = table(&[]);
+    assert!(told.contains("= with shadow") && told.contains("counts small (shadow) as well"), "{told}");
+    // Those that are named count, and so do all where none is live; that no job would is said.
+    let named = report(folder.path(), &["--only", "sized,small"]);
+    assert_eq!(named["sets"][0]["rules"], serde_json::json!(["sized", "small"]));
+    status("sized", "draft");
+    let told = table(&["--drafts"]);
+    assert!(told.contains("sized (draft), small (shadow)") && !told.contains("= with"), "{told}");
+}
+
+#[test]
+fn a_score_ends_at_the_same_cap_in_a_backtest_and_in_a_job() {
+    let settings = "[job]\nname = 'fraud'\n[streams.payments]\ntopics = ['payments']";
+    let surroundings = tollgate::settings::Surroundings::bare(".");
+    let inspect = tollgate::settings::Purpose::Inspect;
+    let loaded =
+        tollgate::settings::Settings::parse("tollgate.toml", settings, &surroundings, inspect).unwrap();
+    let folder = folder();
+    let most =
+        |more: &[&str]| report(folder.path(), more)["sets"][0]["curve"][0]["threshold"].as_i64().unwrap();
+    assert_eq!(most(&[]), loaded.settings.decisions.cap, "60 and up to 100 points add up to more");
+    assert!(most(&["--cap", "1000"]) > 100);
+    let path = folder.path().join("sized.sql");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(path, text.replace("{risk} * 100", "{risk} * 1000")).unwrap();
+    let said = String::from_utf8_lossy(&backtest(folder.path(), &[]).stderr).into_owned();
+    assert!(said.contains("sized gives up to 999 points and no score is above 100"), "{said}");
+}
+
+#[test]
 fn fitted_weights_rank_events_as_the_report_says_they_do_on_another_run() {
     let folder = folder();
     let goals = ["--review-at", "events=40/d", "--block-at", "precision=0.7"];

@@ -7,7 +7,7 @@ use super::overlap::{Marginal, Overlap, marginals, overlap};
 use super::scores::CurvePoint;
 use super::{Case, Flags, Member, Quality, Scope, Scores, ThresholdReport, Variant, Wanted};
 use crate::decision::Combination;
-use crate::rules::{Points, Rule};
+use crate::rules::{Points, Rule, Status};
 use crate::score::Stability;
 
 /// A rule and what it raised.
@@ -17,6 +17,8 @@ pub struct Ruled {
     pub rule: Rule,
     /// What it raised on all events.
     pub flags: Flags,
+    /// Whether it is one of those that decide together, and not only watched.
+    pub counts: bool,
 }
 
 impl Ruled {
@@ -59,9 +61,10 @@ pub struct Report {
     pub card_precision_at_k_of_a_perfect_score: Option<f64>,
     /// One entry a rule, in the order of the folder.
     pub rules: Vec<RuleReport>,
-    /// All rules together, then the sets that were asked for.
+    /// All rules that decide together; these with those that are only watched, where there are any; then the sets that
+    /// were asked for.
     pub sets: Vec<SetReport>,
-    /// Thresholds of the combined points that reach what was asked for.
+    /// Thresholds of the combined points of the first set that reach what was asked for.
     pub thresholds: Vec<ThresholdReport>,
     /// Events that two rules share.
     pub overlap: Overlap,
@@ -100,7 +103,7 @@ pub struct RuleReport {
     /// Its version.
     pub version: String,
     /// Draft, shadow, live or off.
-    pub status: crate::rules::Status,
+    pub status: Status,
     /// Points of a hit: a number, or text where a column says them.
     pub points: Points,
     /// Its figures; those of scores are of the points that a column says, else of one a hit.
@@ -115,7 +118,7 @@ pub struct RuleReport {
 /// Rules together.
 #[derive(Debug, Clone, Serialize)]
 pub struct SetReport {
-    /// `all`, or the name it was asked for by.
+    /// `all`, `with shadow` and the like, or the name it was asked for by.
     pub name: String,
     /// Ids of its rules.
     pub rules: Vec<String>,
@@ -156,7 +159,7 @@ pub struct SweepPoint {
 /// What one rule hits in one of two runs alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Changed {
-    /// Its id; `all` for all rules together.
+    /// Its id; `all` for all rules that count together.
     pub rule: String,
     /// `same version`, `changed`, `added` or `removed`.
     pub state: &'static str,
@@ -179,9 +182,9 @@ pub struct Changed {
 pub struct Comparison {
     /// Where it stands.
     pub folder: String,
-    /// The figures of all of its rules together.
+    /// The figures of all of its rules that count together.
     pub quality: Quality,
-    /// All rules together first, then each.
+    /// All rules that count together first, then each.
     pub changes: Vec<Changed>,
 }
 
@@ -210,9 +213,8 @@ impl Report {
         let all: Vec<&Flags> = scoped.iter().collect();
         let ids: Vec<String> = ruled.iter().map(|ruled| ruled.rule.header.id.clone()).collect();
         let rules = ruled.iter().zip(&scoped).zip(marginals(case, &all));
-        let everything = NamedSet { name: "all".to_owned(), rules: ids.clone() };
         let set = |named: &NamedSet| set_report(case, named, ruled, &scoped);
-        let sets: Vec<SetReport> = std::iter::once(&everything).chain(sets).map(set).collect();
+        let sets: Vec<SetReport> = together_by_default(ruled).iter().chain(sets).map(set).collect();
         let days = case.scope.days;
         Self {
             schema: "tollgate.backtest/1",
@@ -240,6 +242,24 @@ impl Report {
         };
         self.sets.iter().enumerate().filter(move |set| !same(set)).map(|(_, set)| set)
     }
+}
+
+/// The rules that count, and these with the others, where there are others.
+fn together_by_default(ruled: &[Ruled]) -> Vec<NamedSet> {
+    let ids = |chosen: &dyn Fn(&&Ruled) -> bool| {
+        ruled.iter().filter(chosen).map(|ruled| ruled.rule.header.id.clone()).collect()
+    };
+    let mut sets = vec![NamedSet { name: "all".to_owned(), rules: ids(&|ruled| ruled.counts) }];
+    let watched =
+        |status: Status| ruled.iter().any(|ruled| !ruled.counts && ruled.rule.header.status == status);
+    let name = match (watched(Status::Shadow), watched(Status::Draft)) {
+        (false, false) => return sets,
+        (true, false) => "with shadow",
+        (false, true) => "with drafts",
+        (true, true) => "with shadow and drafts",
+    };
+    sets.push(NamedSet { name: name.to_owned(), rules: ids(&|_| true) });
+    sets
 }
 
 fn rule_report(case: &Case<'_>, ruled: &Ruled, flags: &Flags, marginal: Marginal) -> RuleReport {
@@ -317,15 +337,17 @@ impl Comparison {
     /// Compares with another folder's rules on the same events.
     pub fn new(case: &Case<'_>, folder: String, here: &[Ruled], there: &[Ruled]) -> Self {
         let scoped: Vec<Flags> = there.iter().map(|ruled| ruled.flags.within(&case.scored)).collect();
-        let members: Vec<Member<'_>> = members(there, &scoped).collect();
+        let counting = there.iter().zip(&scoped).filter(|(ruled, _)| ruled.counts);
+        let members: Vec<Member<'_>> = counting.map(|(ruled, flags)| ruled.member(flags)).collect();
         let (flags, scores, _) = together(case, &members);
         Self { folder, quality: Quality::of(case, &flags, &scores), changes: compare(case, here, there) }
     }
 }
 
-/// What hits here and not there, and the other way round: all rules together first, then each rule.
+/// What hits here and not there, and the other way round: all rules that count together first, then each rule.
 pub fn compare(case: &Case<'_>, here: &[Ruled], there: &[Ruled]) -> Vec<Changed> {
-    let united = |all: &[Ruled]| Flags::united(all.iter().map(|ruled| &ruled.flags));
+    let united =
+        |all: &[Ruled]| Flags::united(all.iter().filter(|ruled| ruled.counts).map(|ruled| &ruled.flags));
     let mut changes = vec![changed(case, "all", &united(here), &united(there), "")];
     let find = |all: &'_ [Ruled], id: &str| all.iter().position(|ruled| ruled.rule.header.id == id);
     let none = Flags::default();

@@ -2,6 +2,7 @@
 
 mod collect;
 mod fitted;
+mod guard;
 mod html;
 mod labels;
 mod model_spread;
@@ -14,6 +15,7 @@ mod words;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use clap::builder::ArgPredicate;
 use serde_json::{Value, json};
 
 use super::failure::{Exit, Failure};
@@ -25,6 +27,7 @@ use crate::decision::{Combination, Outcome};
 use crate::event::{Clock, EventTime, Span, SystemClock};
 use crate::pipeline::Counts;
 use crate::rules::Emit;
+use crate::settings::SCORE_CAP;
 
 use collect::{Collected, collect};
 use prepare::{Prepared, event_columns, other_order, refuse_look_ahead};
@@ -42,8 +45,10 @@ use prepare::{Prepared, event_columns, other_order, refuse_look_ahead};
       --until 2026-10-01 --fit weights.toml --review-at events=100/d --block-at precision=0.95
 
 A hit is an event that a rule flags; an alert is a hit that @dedup lets through. Precision, recall, F1 and
-value are of hits, alerts a day are of alerts. Windows are filled from the first event of the input, whatever
---from says. A file of labels has the columns id, known_at and fraud (true where it is left out).")]
+value are of hits, alerts a day are of alerts. For figures of all together and for thresholds live rules count,
+as in a job, or those that were named; where there is none, all that run. Windows are filled from the first
+event of the input, whatever --from says. A file of labels has the columns id, known_at and fraud (true where
+it is left out).")]
 pub(super) struct Arguments {
     /// A rules folder, or one rule file, which then runs whatever its status.
     #[arg(long, value_name = "PATH", default_value = "rules")]
@@ -93,13 +98,15 @@ pub(super) struct Arguments {
     /// How the points of several rules on one event combine.
     #[arg(long, value_enum, default_value = "sum")]
     combine: CombineArgument,
-    /// Most points an event can have, but for max and a file of weights.
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    /// Most points an event can have, but for max and a file of weights; of weights that are fitted 1000.
+    #[arg(long, default_value = SCORE_CAP, default_value_if("fit", ArgPredicate::IsPresent, "1000"))]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     cap: u32,
     /// File of weights that --fit wrote; they combine the points.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["combine", "fit"])]
     weights: Option<PathBuf>,
-    /// Fit weights of the live rules to the labels of the scored period, and write them to a file that `run` reads.
+    /// Fit weights of the rules that count together to the labels of the scored period, and write them to a file that
+    /// `run` reads.
     #[arg(long, value_name = "FILE", conflicts_with = "combine")]
     fit: Option<PathBuf>,
     /// Write how the inputs and scores of each model are spread over the scored period: models/NAME.baseline.
@@ -268,6 +275,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     if arguments.fit.is_some() {
         settings.combination = fitted::fit(&Case::new(&here.events, &settings), &here, &prepared, arguments)?;
     }
+    guard::warn_of_cap(&here.ruled, &settings.combination);
     let case = Case::new(&here.events, &settings);
     let wanted = arguments.wanted();
     if arguments.baseline {

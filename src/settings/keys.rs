@@ -54,6 +54,9 @@ pub enum KeyDefault {
     Is(&'static str),
 }
 
+/// Most that a sum of points, or points as chances, can be where nothing else is said: in a job and in a backtest.
+pub const SCORE_CAP: &str = "100";
+
 use KeyDefault::{Is, Required, Unset};
 use Kind::{Boolean, Choice, Destination, Duration, Integer, Path, Size, Table, Text, TextList};
 
@@ -115,7 +118,7 @@ pub const KEYS: &[Key] = &[
 
     key("decisions", "method", Choice(&["sum_cap", "max", "noisy_or", "logistic"]), Is("\"sum_cap\""), "how points become a score: their sum up to `cap`, the largest of them, as chances of `cap`, or by fitted weights"),
     key("decisions", "weights", Path, Unset, "the file that `backtest --fit` wrote, for `logistic`; its cap and thresholds count"),
-    key("decisions", "cap", Integer, Is("100"), "the most that a `sum_cap` or `noisy_or` can be, from 1 to 1000000"),
+    key("decisions", "cap", Integer, Is(SCORE_CAP), "the most that a `sum_cap` or `noisy_or` can be, from 1 to 1000000"),
     key("decisions", "review", Integer, Is("50"), "from this score on a person looks at the event"),
     key("decisions", "challenge", Integer, Unset, "from this score on the customer is asked; left out, no score does that"),
     key("decisions", "block", Integer, Is("80"), "from this score on the event is stopped"),

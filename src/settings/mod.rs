@@ -36,7 +36,7 @@ use std::path::PathBuf;
 
 pub use history::{HISTORY_SCHEMES, HistoryPlace, HistorySettings};
 pub use kafka::KafkaSettings;
-pub use keys::{KEYS, Key, KeyDefault, Kind, SECTIONS};
+pub use keys::{KEYS, Key, KeyDefault, Kind, SCORE_CAP, SECTIONS};
 pub use load::{Loaded, Purpose};
 pub use substitute::Surroundings;
 pub use values::{ByteSize, ByteSizeError, Destination, PropertyValue, Secret, Start, WarmUp};

@@ -216,13 +216,16 @@ impl Collector {
                     note(flags, self.table.event_at(partition, offset).unwrap_or(NO_EVENT), alerts);
                 }
             }
-            judge.ruled()
+            let mut ruled = judge.ruled();
+            prepared.tell_counting(&mut ruled);
+            ruled
         });
         let (mut ruled, variants): (Vec<Ruled>, Vec<Ruled>) =
             self.reported.ruled().into_iter().partition(|ruled| {
                 prepared.variants.iter().all(|(_, variant)| variant.id != ruled.rule.header.id)
             });
         ruled.sort_by(|a, b| a.rule.source.file.cmp(&b.rule.source.file));
+        prepared.tell_counting(&mut ruled);
         let swept = arguments.sweep.iter().enumerate().map(|(number, sweep)| SweptRule {
             rule: sweep.rule.clone(),
             constant: sweep.column.clone(),
@@ -277,7 +280,7 @@ impl Judge {
         let rules: &[Rule] = self.maker.rules();
         let ruled = rules.iter().zip(self.flags).map(|(rule, mut flags)| {
             flags.settle();
-            Ruled { rule: rule.clone(), flags }
+            Ruled { rule: rule.clone(), flags, counts: false }
         });
         ruled.collect()
     }

@@ -10,18 +10,15 @@ use crate::backtest::{self, Case, Member, Report};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::grouped;
 use crate::decision::{Combination, Outcome, Weights};
-use crate::rules::Status;
 
-/// Fits the weights of the rules that a job would count: live ones, and those that were asked for by name.
+/// Fits the weights of the rules that decide together.
 pub(super) fn fit(
     case: &Case<'_>,
     here: &Collected,
     prepared: &Prepared,
     arguments: &Arguments,
 ) -> Result<Combination, Failure> {
-    let counts =
-        |status: Status| status == Status::Live || !arguments.only.is_empty() || arguments.rules.is_file();
-    let counted: Vec<_> = here.ruled.iter().filter(|ruled| counts(ruled.rule.header.status)).collect();
+    let counted: Vec<_> = here.ruled.iter().filter(|ruled| ruled.counts).collect();
     let scoped: Vec<_> = counted.iter().map(|ruled| ruled.flags.within(&case.scored)).collect();
     let members: Vec<Member<'_>> =
         counted.iter().zip(&scoped).map(|(ruled, flags)| ruled.member(flags)).collect();

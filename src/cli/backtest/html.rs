@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::svg::{Bar, Point, bars, escaped, heat_map, precision_recall};
 use super::table::share_of_value;
-use super::words::{amount, change, count, duration, percent, ratio, tenth};
+use super::words::{amount, change, count, duration, percent, ratio, standing, tenth};
 use crate::backtest::{BUCKETS, Changed, Quality, Report, SetReport, SweepReport};
 use crate::cli::terminal::grouped;
 use crate::event::Span;
@@ -153,7 +153,9 @@ fn rules(report: &Report) -> String {
         "median time",
         "it alone catches",
     ];
-    format!("<h2>Rule by rule</h2>\n{}", table(&header, &rows))
+    let told: String =
+        standing(report).iter().map(|told| format!("<p class=\"soft\">{}</p>\n", escaped(told))).collect();
+    format!("<h2>Rule by rule</h2>\n{told}{}", table(&header, &rows))
 }
 
 fn figures(name: String, quality: &Quality, alone: String) -> Vec<String> {

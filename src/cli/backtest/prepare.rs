@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Arguments;
-use crate::backtest::{EventColumns, Sweep, Variant, look_ahead};
+use crate::backtest::{EventColumns, Ruled, Sweep, Variant, look_ahead};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::terminal;
 use crate::diagnostic::{choices, render_all, suggest};
@@ -18,6 +18,8 @@ pub(super) struct Prepared {
     pub other: Option<RuleSet>,
     /// Variants, each with the index of its sweep.
     pub variants: Vec<(usize, Variant)>,
+    /// Whether the rules were asked for by name, whatever their status.
+    named: bool,
 }
 
 impl Prepared {
@@ -45,7 +47,15 @@ impl Prepared {
         } else {
             Some(compiled(path, arguments, other_order(emit), &choice, &[])?)
         };
-        Ok(Self { set, other, variants })
+        Ok(Self { set, other, variants, named: choice.one_file || !choice.only.is_empty() })
+    }
+
+    /// Tells which rules decide together: live ones, as in a job, and those that were asked for by name. Where there is
+    /// none, all do.
+    pub(super) fn tell_counting(&self, ruled: &mut [Ruled]) {
+        let counts = |ruled: &Ruled| self.named || ruled.rule.header.status == Status::Live;
+        let none = !ruled.iter().any(counts);
+        ruled.iter_mut().for_each(|ruled| ruled.counts = none || counts(ruled));
     }
 }
 

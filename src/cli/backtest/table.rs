@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::words::{amount, change, count, duration, percent, ratio, tenth};
+use super::words::{amount, change, count, duration, percent, ratio, standing, tenth};
 use crate::backtest::{
     Changed, Comparison, ModelReport, OrderChange, Overlap, Quality, Report, Scope, SweepReport,
 };
@@ -18,6 +18,9 @@ const OVERLAP_RULES_MAX: usize = 10;
 pub(super) fn tables(report: &Report) -> String {
     let mut out = scope(&report.scope);
     let _ = writeln!(out, "{}\n{}", detection(report), cost(report));
+    for told in standing(report) {
+        let _ = writeln!(out, "{told}");
+    }
     if let Some(perfect) = report.card_precision_at_k_of_a_perfect_score {
         let _ = writeln!(out, "card precision@{} of a perfect score: {perfect:.3}", report.k);
     }

@@ -1,7 +1,8 @@
 //! Figures as people read them.
 
-use crate::backtest::Amount;
+use crate::backtest::{Amount, Report};
 use crate::cli::terminal::grouped;
+use crate::rules::Status;
 
 /// How fast a backtest went.
 pub(super) struct Speed {
@@ -65,4 +66,26 @@ pub(super) fn change(sign: &str, events: u64, frauds: Option<u64>) -> String {
         Some(frauds) => format!("{sign}{} ({} frauds)", grouped(events), grouped(frauds)),
         None => format!("{sign}{}", grouped(events)),
     }
+}
+
+/// How the rules that decide together here differ from those that would in a job; nothing where they are the same.
+pub(super) fn standing(report: &Report) -> Vec<String> {
+    let counting = |id: &String| report.sets.first().is_some_and(|set| set.rules.contains(id));
+    let named = |counts: bool| -> Vec<String> {
+        let rules = report.rules.iter();
+        let rules = rules.filter(|rule| rule.status != Status::Live && counting(&rule.id) == counts);
+        rules.map(|rule| format!("{} ({})", rule.id, rule.status.name())).collect()
+    };
+    let mut told = Vec::new();
+    if let counted @ [_, ..] = named(true).as_slice() {
+        told.push(format!(
+            "a job would not decide by these as they are, which count together here: {}",
+            counted.join(", ")
+        ));
+    }
+    if let ([_, watched, ..], ids @ [_, ..]) = (report.sets.as_slice(), named(false).as_slice()) {
+        let (name, ids) = (&watched.name, ids.join(", "));
+        told.push(format!("\"all\" and thresholds are of the live rules, by which a job decides; \"{name}\" counts {ids} as well"));
+    }
+    told
 }
