@@ -138,11 +138,7 @@ fn figures_are_those_of_a_plain_loop() {
 #[test]
 fn a_file_of_labels_gives_the_same_figures_as_a_column() {
     let (scratch, payments) = world();
-    let mut labels = String::new();
-    for index in (0..payments.len()).filter(|index| payments[*index].fraud) {
-        writeln!(labels, "{{\"id\":\"{index}\",\"known_at\":\"2026-02-01T00:00:00Z\"}}").unwrap();
-    }
-    scratch.write("labels.ndjson", &labels);
+    scratch.write("labels.ndjson", &labels(&payments));
     let mut by_column = backtest(&scratch, "--label-column is_fraud");
     let mut by_file = backtest(&scratch, "--labels labels.ndjson");
     by_column["run"] = Value::Null;
@@ -201,4 +197,32 @@ fn what_can_not_be_swept_is_said_with_what_can() {
     let printed = scratch.shell("tollgate backtest --input events.ndjson --sweep fast:m=1..3");
     assert_eq!(printed.code, Some(2), "{}", printed.text);
     assert!(printed.text.contains("compares no number with m; it does with `n`"), "{}", printed.text);
+}
+
+/// All frauds as a file of labels.
+fn labels(payments: &[Payment]) -> String {
+    let frauds = (0..payments.len()).filter(|index| payments[*index].fraud);
+    frauds.fold(String::new(), |all, index| {
+        all + &format!("{{\"id\":\"{index}\",\"known_at\":\"2026-02-01T00:00:00Z\"}}\n")
+    })
+}
+
+#[test]
+fn a_label_column_is_guarded_beside_a_file_of_labels_and_what_looks_like_one_is_warned_of() {
+    let (scratch, payments) = world();
+    scratch.write("labels.ndjson", &labels(&payments));
+    let line = "tollgate backtest --input events.ndjson --labels labels.ndjson --report r.html";
+    let printed = |more: &str| scratch.shell(&format!("{line} {more}"));
+    let page = || std::fs::read_to_string(scratch.path("r.html")).unwrap();
+    let sound = printed("");
+    assert!(sound.code == Some(0) && !sound.text.contains("warning"), "{}", sound.text);
+    assert!(page().contains("was not checked") && !page().contains("is refused"));
+    let guarded = printed("--label-column is_fraud");
+    assert!(guarded.code == Some(0) && page().contains("reads is_fraud sooner than"), "{}", guarded.text);
+    scratch.write("rules/big.sql", &BIG.replace("amount >= 80", "is_fraud"));
+    let warned = printed("");
+    assert_eq!(warned.code, Some(0), "{}", warned.text);
+    assert!(warned.text.contains("warning: big reads is_fraud of payments"), "{}", warned.text);
+    let refused = printed("--label-column is_fraud");
+    assert_eq!(refused.code, Some(4), "{}", refused.text);
 }

@@ -30,7 +30,7 @@ use crate::rules::Emit;
 use crate::settings::SCORE_CAP;
 
 use collect::{Collected, collect};
-use prepare::{Prepared, event_columns, other_order, refuse_look_ahead};
+use prepare::{Prepared, event_columns, other_order};
 
 /// Measure rules on events of the past: precision, recall, workload, value, speed, overlap.
 #[derive(Debug, clap::Args)]
@@ -62,8 +62,9 @@ pub(super) struct Arguments {
     /// The stream that is scored, where the contract has several.
     #[arg(long, value_name = "NAME")]
     stream: Option<String>,
-    /// Column that says whether an event is a fraud: BOOLEAN, or 0 and 1.
-    #[arg(long, value_name = "COLUMN", conflicts_with = "labels")]
+    /// Column that says whether an event is a fraud: BOOLEAN, or 0 and 1. Rules must not read it sooner than
+    /// --label-delay after its event; beside --labels that is all that it is for.
+    #[arg(long, value_name = "COLUMN")]
     label_column: Option<String>,
     /// File of labels: id, known_at, fraud; .ndjson, .csv or .parquet.
     #[arg(long, value_name = "FILE")]
@@ -253,7 +254,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         .map_err(Failure::outside)?;
     let prepared = Prepared::open(&arguments.rules, arguments, &arguments.sweep)?;
     let columns = event_columns(&prepared.set.catalog.contract, arguments)?;
-    refuse_look_ahead(&prepared, &columns)?;
+    guard::check(&prepared, &columns, arguments)?;
     let against = match &arguments.against {
         Some(folder) => Some((folder, Prepared::open(folder, arguments, &[])?)),
         None => None,
@@ -298,7 +299,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         rows::write(file, &here, &case)?;
     }
     if let Some(file) = &arguments.report {
-        let page = html::page(&report, &prepared.set.version, arguments.label_delay);
+        let page = html::page(&report, &prepared.set.version, &guard::no_look_ahead(arguments));
         std::fs::write(file, page)
             .map_err(|cause| Failure::outside(format!("{} can't be written: {cause}", file.display())))?;
     }

@@ -1,7 +1,90 @@
 //! What would make figures worth less than they look, refused or said: before the events are read where that can be.
 
-use crate::backtest::Ruled;
+use super::Arguments;
+use super::prepare::Prepared;
+use crate::backtest::{EventColumns, Ruled, look_ahead};
+use crate::cli::failure::{Exit, Failure};
 use crate::decision::Combination;
+use crate::event::Span;
+
+/// Names that columns with labels go by.
+const LABEL_NAMES: [&str; 4] = ["fraud", "is_fraud", "label", "tx_fraud"];
+
+/// Refuses what can be seen to fail, or to be worth nothing, before the first event.
+pub(super) fn check(
+    prepared: &Prepared,
+    columns: &EventColumns,
+    arguments: &Arguments,
+) -> Result<(), Failure> {
+    refuse_look_ahead(prepared, columns)?;
+    if arguments.labels.is_some() && columns.label.is_none() {
+        warn_of_labels(prepared, columns.stream);
+    }
+    Ok(())
+}
+
+/// Stops where a rule reads labels before they were known: its figures would be worth nothing.
+fn refuse_look_ahead(prepared: &Prepared, columns: &EventColumns) -> Result<(), Failure> {
+    let Some(label) = columns.label else { return Ok(()) };
+    let delay = Span(columns.label_delay);
+    let graphs = [&prepared.set.on_arrival.graph, &prepared.set.in_order.graph];
+    let found = graphs.into_iter().flat_map(|graph| look_ahead(graph, (columns.stream, label), delay));
+    let lines: Vec<String> =
+        found.map(|early| format!("{} reads labels that are {} old", early.rule, early.youngest)).collect();
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "{}; a label is known {delay} after its event (--label-delay), and never to the event itself: end the \
+         window that long before the row, such as AND INTERVAL '7 days' PRECEDING",
+        lines.join("; ")
+    );
+    Err(Failure { exit: Exit::Refused, message })
+}
+
+/// Warns of rules that read a column which by its name holds labels, where nobody said whether it does.
+fn warn_of_labels(prepared: &Prepared, stream: usize) {
+    let own = &prepared.set.catalog.contract.streams[stream];
+    let named = own.schema.fields().iter().enumerate();
+    for (column, field) in
+        named.filter(|(_, field)| LABEL_NAMES.contains(&field.name().to_lowercase().as_str()))
+    {
+        for graph in [&prepared.set.on_arrival.graph, &prepared.set.in_order.graph] {
+            // Of any age.
+            for early in look_ahead(graph, (stream, column), Span(i64::MAX)) {
+                eprintln!(
+                    "warning: {} reads {} of {}: if it holds labels, --label-column {} refuses what reads them too early \
+                     (--label-delay)",
+                    early.rule,
+                    field.name(),
+                    own.name,
+                    field.name()
+                );
+            }
+        }
+    }
+}
+
+/// What is certain of rules and labels, for a reader of the report.
+pub(super) fn no_look_ahead(arguments: &Arguments) -> String {
+    let delay = arguments.label_delay;
+    let known = match (&arguments.labels, &arguments.label_column) {
+        (Some(_), _) => "A label counts as known when its file says.".to_owned(),
+        (None, Some(_)) => format!("A label counts as known {delay} after its event."),
+        (None, None) => "There are no labels.".to_owned(),
+    };
+    let guarded = match (&arguments.labels, &arguments.label_column) {
+        (_, Some(column)) => {
+            format!(" A rule that reads {column} sooner than {delay} after its event is refused.")
+        }
+        (Some(_), None) => {
+            " Whether rules read labels among the events was not checked: --label-column was not given."
+                .to_owned()
+        }
+        (None, None) => String::new(),
+    };
+    format!("Windows are filled from the first event of the input. {known}{guarded}")
+}
 
 /// Warns of rules whose points the cap makes equal.
 pub(super) fn warn_of_cap(ruled: &[Ruled], combination: &Combination) {

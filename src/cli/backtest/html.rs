@@ -10,12 +10,11 @@ use super::table::share_of_value;
 use super::words::{amount, change, count, duration, percent, ratio, standing, tenth};
 use crate::backtest::{BUCKETS, Changed, Quality, Report, SetReport, SweepReport};
 use crate::cli::terminal::grouped;
-use crate::event::Span;
 
 const STYLE: &str = include_str!("style.css");
 
 /// The whole page.
-pub(super) fn page(report: &Report, ruleset: &str, label_delay: Span) -> String {
+pub(super) fn page(report: &Report, ruleset: &str, no_look_ahead: &str) -> String {
     let mut out = String::from("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     let _ = write!(
         out,
@@ -35,7 +34,7 @@ pub(super) fn page(report: &Report, ruleset: &str, label_delay: Span) -> String 
         out.push_str(&swept(sweep));
     }
     out.push_str(&changes(report));
-    out.push_str(&words(report, label_delay));
+    out.push_str(&words(report, no_look_ahead));
     out + "</body>\n</html>\n"
 }
 
@@ -344,7 +343,7 @@ fn changes(report: &Report) -> String {
     out
 }
 
-fn words(report: &Report, label_delay: Span) -> String {
+fn words(report: &Report, no_look_ahead: &str) -> String {
     let k = report.k;
     let entries = [
         ("Hit, alert", "A hit is an event that a rule flags. An alert is a hit that the rule's @dedup lets through. \
@@ -362,8 +361,7 @@ fn words(report: &Report, label_delay: Span) -> String {
           (--episode-gap) between neighbours. It is found at its first fraud that hits; the time is from its first \
           fraud to that one.".to_owned()),
         ("It alone catches", "Frauds that this rule hits and no other.".to_owned()),
-        ("No look-ahead", format!("Windows are filled from the first event of the input. A label counts as known \
-          {label_delay} after its event, or when its file says; a rule that reads labels sooner is refused.")),
+        ("No look-ahead", escaped(no_look_ahead)),
     ];
     let mut out = String::from("<h2>What the words mean</h2>\n<dl>\n");
     for (word, meaning) in entries {

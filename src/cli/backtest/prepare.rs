@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::Arguments;
-use crate::backtest::{EventColumns, Ruled, Sweep, Variant, look_ahead};
+use crate::backtest::{EventColumns, Ruled, Sweep, Variant};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::terminal;
 use crate::diagnostic::{choices, render_all, suggest};
-use crate::event::{Contract, Span, Stream};
+use crate::event::{Contract, Stream};
 use crate::rules::{AnswerOrder, CompiledRules, Emit, Header, RuleFiles, RuleSet, Status};
 
 /// Rules compiled for the order of the report, and for the other one where that is compared.
@@ -213,23 +213,4 @@ fn column_named(stream: &Stream, name: &str) -> Result<usize, Failure> {
         let near = suggest(name, columns()).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
         Failure::usage(format!("{} has no column {name}: it has {}{near}", stream.name, choices(columns())))
     })
-}
-
-/// Stops where a rule reads labels before they were known: its figures would be worth nothing.
-pub(super) fn refuse_look_ahead(prepared: &Prepared, columns: &EventColumns) -> Result<(), Failure> {
-    let Some(label) = columns.label else { return Ok(()) };
-    let delay = Span(columns.label_delay);
-    let graphs = [&prepared.set.on_arrival.graph, &prepared.set.in_order.graph];
-    let found = graphs.into_iter().flat_map(|graph| look_ahead(graph, (columns.stream, label), delay));
-    let lines: Vec<String> =
-        found.map(|early| format!("{} reads labels that are {} old", early.rule, early.youngest)).collect();
-    if lines.is_empty() {
-        return Ok(());
-    }
-    let message = format!(
-        "{}; a label is known {delay} after its event (--label-delay), and never to the event itself: end the \
-         window that long before the row, such as AND INTERVAL '7 days' PRECEDING",
-        lines.join("; ")
-    );
-    Err(Failure { exit: Exit::Refused, message })
 }
