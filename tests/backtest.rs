@@ -226,3 +226,62 @@ fn a_label_column_is_guarded_beside_a_file_of_labels_and_what_looks_like_one_is_
     let refused = printed("--label-column is_fraud");
     assert_eq!(refused.code, Some(4), "{}", refused.text);
 }
+
+#[test]
+fn rules_that_are_named_are_the_only_ones_of_the_other_folder_too() {
+    let (scratch, _) = world();
+    for (file, rule) in [("schema", CONTRACT), ("big", BIG), ("fast", FAST)] {
+        scratch.write(&format!("old/{file}.sql"), rule);
+    }
+    let states = |options: &str| -> Vec<Value> {
+        let report = backtest(&scratch, &format!("--label-column is_fraud --against old {options}"));
+        let changes = report["against"]["changes"].as_array().unwrap().iter();
+        changes.map(|change| change["state"].clone()).skip(1).collect()
+    };
+    assert_eq!(states("--only big"), ["same version"]);
+    std::fs::remove_file(scratch.path("old/big.sql")).unwrap();
+    assert_eq!(states("--only big"), ["added"]);
+}
+
+#[test]
+fn what_can_be_seen_to_fail_is_said_before_events_are_read() {
+    let (scratch, _) = world();
+    scratch.write("weights.toml", "kept");
+    for (options, code, words) in [
+        ("--set x=big,fats", 2, "--set x: of the rules that run, there is no rule fats"),
+        ("--output a.csv", 2, "to a .ndjson or .parquet file, and not to one that ends in .csv"),
+        ("--report none/r.html", 3, "none/r.html can't be written"),
+        ("--output rules", 3, "rules can't be written"),
+    ] {
+        // There are no such events: what is told comes before they are looked for.
+        let printed =
+            scratch.shell(&format!("tollgate backtest --input gone.ndjson --fit weights.toml {options}"));
+        assert!(printed.text.contains(words), "{options}: {}", printed.text);
+        assert_eq!(printed.code, Some(code), "{options}: {}", printed.text);
+    }
+    assert_eq!(std::fs::read_to_string(scratch.path("weights.toml")).unwrap(), "kept");
+    let late = scratch.shell("tollgate backtest --input events.ndjson --from 2027-01-01 --report new.html");
+    assert_eq!(late.code, Some(0), "{}", late.text);
+    assert!(late.text.contains("warning: of 600 events none is scored"), "{}", late.text);
+    assert!(late.text.contains("they are of 2026-01-01T"), "{}", late.text);
+}
+
+#[test]
+fn the_sweeps_that_readme_and_help_show_are_of_the_shipped_rules() {
+    let scratch = Scratch::new();
+    let project = env!("CARGO_MANIFEST_DIR");
+    let readme = std::fs::read_to_string(format!("{project}/README.md")).unwrap();
+    let help = scratch.shell("tollgate backtest --help").text;
+    let made = scratch.shell("tollgate generate --output events --events 50 --seed 1");
+    assert_eq!(made.code, Some(0), "{}", made.text);
+    for text in [readme, help] {
+        let sweeps: Vec<&str> =
+            text.split("--sweep ").skip(1).filter_map(|rest| rest.split([' ', '\n', '`']).next()).collect();
+        let sweep = sweeps.iter().find(|sweep| sweep.contains(':')).expect("one is shown");
+        let line = format!(
+            "tollgate backtest --rules {project}/rules --stream payments --sweep {sweep} --input events/payments.ndjson"
+        );
+        let printed = scratch.shell(&line);
+        assert_eq!(printed.code, Some(0), "{sweep}: {}", printed.text);
+    }
+}

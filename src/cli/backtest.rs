@@ -40,7 +40,7 @@ use prepare::{Prepared, event_columns, other_order};
   tollgate backtest --rules rules --input payments.ndjson --labels labels.ndjson --from 2026-10-01
   tollgate backtest --rules new-rules --against rules --input payments.parquet --label-column is_fraud
   tollgate backtest --rules rules --input payments.parquet --label-column is_fraud \\
-      --sweep card-velocity:n_10m=3..12/1
+      --sweep card-velocity:payments_10m=3..12/1
   tollgate backtest --rules rules --input payments.parquet --label-column is_fraud \\
       --until 2026-10-01 --fit weights.toml --review-at events=100/d --block-at precision=0.95
 
@@ -278,6 +278,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     }
     guard::warn_of_cap(&here.ruled, &settings.combination);
     let case = Case::new(&here.events, &settings);
+    guard::warn_of_empty_period(&case);
     let wanted = arguments.wanted();
     if arguments.baseline {
         model_spread::write(&prepared.set, &arguments.rules)?;

@@ -1,14 +1,21 @@
 //! What would make figures worth less than they look, refused or said: before the events are read where that can be.
 
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+
 use super::Arguments;
-use super::prepare::Prepared;
-use crate::backtest::{EventColumns, Ruled, look_ahead};
+use super::prepare::{Prepared, no_rule};
+use crate::backtest::{Case, EventColumns, Ruled, look_ahead};
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::terminal::grouped;
 use crate::decision::Combination;
-use crate::event::Span;
+use crate::event::{EventTime, Span};
 
 /// Names that columns with labels go by.
 const LABEL_NAMES: [&str; 4] = ["fraud", "is_fraud", "label", "tx_fraud"];
+
+/// Endings of files that alerts are written to.
+const ALERT_ENDINGS: [&str; 4] = ["ndjson", "jsonl", "json", "parquet"];
 
 /// Refuses what can be seen to fail, or to be worth nothing, before the first event.
 pub(super) fn check(
@@ -20,7 +27,36 @@ pub(super) fn check(
     if arguments.labels.is_some() && columns.label.is_none() {
         warn_of_labels(prepared, columns.stream);
     }
-    Ok(())
+    for (set, wanted) in arguments.set.iter().flat_map(|set| set.rules.iter().map(move |id| (set, id))) {
+        let ids: Vec<&str> = prepared.running().collect();
+        if !ids.contains(&wanted.as_str()) {
+            let fault = no_rule(wanted, &ids);
+            return Err(Failure::usage(format!("--set {}: of the rules that run, {fault}", set.name)));
+        }
+    }
+    let ending = arguments.output.as_ref().and_then(|file| file.extension());
+    if let Some(ending) = ending.filter(|ending| !ALERT_ENDINGS.iter().any(|known| ending == known)) {
+        let ending = ending.to_string_lossy();
+        return Err(Failure::usage(format!(
+            "--output writes alerts to a .ndjson or .parquet file, and not to one that ends in .{ending}"
+        )));
+    }
+    [&arguments.output, &arguments.report, &arguments.fit]
+        .into_iter()
+        .flatten()
+        .try_for_each(|file| writable(file))
+}
+
+/// Whether a file can be written, which is left as it is.
+fn writable(file: &Path) -> Result<(), Failure> {
+    // A pipe or a terminal would take notice.
+    if fs::metadata(file).is_ok_and(|known| !known.is_file() && !known.is_dir()) {
+        return Ok(());
+    }
+    let new = fs::symlink_metadata(file).is_err();
+    let tried = OpenOptions::new().append(true).create(true).open(file);
+    let tried = if new { tried.and_then(|_| fs::remove_file(file)) } else { tried.map(drop) };
+    tried.map_err(|cause| Failure::outside(format!("{} can't be written: {cause}", file.display())))
 }
 
 /// Stops where a rule reads labels before they were known: its figures would be worth nothing.
@@ -84,6 +120,20 @@ pub(super) fn no_look_ahead(arguments: &Arguments) -> String {
         (None, None) => String::new(),
     };
     format!("Windows are filled from the first event of the input. {known}{guarded}")
+}
+
+/// Warns where the period has no event.
+pub(super) fn warn_of_empty_period(case: &Case<'_>) {
+    let times = &case.events.time;
+    let (Some(first), Some(last), 0) = (times.iter().min(), times.iter().max(), case.scope.scored) else {
+        return;
+    };
+    eprintln!(
+        "warning: of {} events none is scored (--from, --until, --skip-known): they are of {} to {}",
+        grouped(times.len() as u64),
+        EventTime(*first),
+        EventTime(*last)
+    );
 }
 
 /// Warns of rules whose points the cap makes equal.

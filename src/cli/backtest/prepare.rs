@@ -25,11 +25,7 @@ pub(super) struct Prepared {
 impl Prepared {
     /// Opens a folder or a rule file and compiles what runs of it.
     pub(super) fn open(path: &Path, arguments: &Arguments, sweeps: &[Sweep]) -> Result<Self, Failure> {
-        let choice = Choice {
-            only: if path == arguments.rules { &arguments.only } else { &[] },
-            one_file: path.is_file(),
-            drafts: arguments.drafts,
-        };
+        let choice = Choice { only: &arguments.only, one_file: path.is_file(), drafts: arguments.drafts };
         let emit = arguments.emit();
         let variants = variants_of(path, arguments, sweeps)?;
         let set = compiled(path, arguments, emit, &choice, &variants)?;
@@ -38,9 +34,14 @@ impl Prepared {
             let message = "the rules above can't be used; mend them, or set `-- @status: off`".to_owned();
             return Err(Failure { exit: Exit::Findings, message });
         }
-        choice.all_found(&set)?;
-        if set.running().next().is_none() {
-            return Err(Failure::usage("no rule runs: each is a draft or off; --drafts runs drafts as well"));
+        // Compared with a folder that lacks rules of --only, they are new.
+        if path == arguments.rules || choice.only.is_empty() {
+            choice.all_found(&set)?;
+            if set.running().next().is_none() {
+                return Err(Failure::usage(
+                    "no rule runs: each is a draft or off; --drafts runs drafts as well",
+                ));
+            }
         }
         let other = if arguments.one_order || path != arguments.rules {
             None
@@ -48,6 +49,12 @@ impl Prepared {
             Some(compiled(path, arguments, other_order(emit), &choice, &[])?)
         };
         Ok(Self { set, other, variants, named: choice.one_file || !choice.only.is_empty() })
+    }
+
+    /// Ids of the rules that run, without variants.
+    pub(super) fn running(&self) -> impl Iterator<Item = &str> {
+        let ids = self.set.running().map(|rule| rule.header.id.as_str());
+        ids.filter(|id| self.variants.iter().all(|(_, variant)| variant.id != *id))
     }
 
     /// Tells which rules decide together: live ones, as in a job, and those that were asked for by name. Where there is
@@ -97,7 +104,8 @@ impl Choice<'_> {
     }
 }
 
-fn no_rule(wanted: &str, ids: &[&str]) -> Failure {
+/// A rule that is not there, and those that are.
+pub(super) fn no_rule(wanted: &str, ids: &[&str]) -> Failure {
     let ids = || ids.iter().copied();
     let near = suggest(wanted, ids()).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
     Failure::usage(format!("there is no rule {wanted}: there are {}{near}", choices(ids())))
