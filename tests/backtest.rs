@@ -285,3 +285,30 @@ fn the_sweeps_that_readme_and_help_show_are_of_the_shipped_rules() {
         assert_eq!(printed.code, Some(0), "{sweep}: {}", printed.text);
     }
 }
+
+#[test]
+fn the_page_has_what_the_table_has() {
+    let (scratch, _) = world();
+    let line = "tollgate backtest --input events.ndjson --label-column is_fraud --entity-column card --k 5 \
+                --review-at events=20/d --block-at precision=1 --report r.html";
+    let printed = scratch.shell(line);
+    assert_eq!(printed.code, Some(0), "{}", printed.text);
+    let page = std::fs::read_to_string(scratch.path("r.html")).unwrap();
+    for words in [
+        "<h2>Thresholds</h2>",
+        "<td>events=20/d</td>",
+        "<th>average precision</th>",
+        "<th>AUC</th>",
+        "<th>card precision@5</th>",
+        "<th>at first fraud</th>",
+    ] {
+        assert!(page.contains(words), "{words} is not in the page");
+    }
+    let report = backtest(&scratch, "--label-column is_fraud --k 5");
+    for rule in report["rules"].as_array().unwrap() {
+        for figure in ["average_precision", "auc_roc", "card_precision_at_k"] {
+            let cell = format!("<td>{:.3}</td>", rule[figure].as_f64().unwrap());
+            assert!(page.contains(&cell), "{figure} of {}", rule["id"]);
+        }
+    }
+}

@@ -212,7 +212,10 @@ fn a_backtest_says_how_far_a_model_has_moved_from_the_training_period_that_anoth
     assert!(missing.iter().any(|one| one[0] == "amount" && one[1].as_u64().unwrap() > 1_000), "{missing:?}");
     let same = backtest("same.ndjson", many(None), &[]);
     assert!(index(&same, "amount") < 0.05 && index(&same, "score") < 0.05, "{:#}", same["models"]);
-    let shifted = backtest("shifted.ndjson", many(Some(3.0)), &[]);
+    let page = folder.path().join("report.html");
+    let shifted = backtest("shifted.ndjson", many(Some(3.0)), &["--report", page.to_str().unwrap()]);
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("<h2>Model risk</h2>") && page.contains("<td>amount</td>"), "the page tells of it");
     assert!(index(&shifted, "amount") > 1.0 && index(&shifted, "kind") < 0.05, "{:#}", shifted["models"]);
     assert!(index(&shifted, "score") > 0.1, "{:#}", shifted["models"]);
 

@@ -6,9 +6,9 @@
 use std::fmt::Write as _;
 
 use super::svg::{Bar, Point, bars, escaped, heat_map, precision_recall};
-use super::table::share_of_value;
+use super::table::{MOVED_HEADER, THRESHOLD_HEADER, asked, moved_cells, share_of_value, threshold_cells};
 use super::words::{amount, change, count, duration, percent, ratio, standing, tenth};
-use crate::backtest::{BUCKETS, Changed, Quality, Report, SetReport, SweepReport};
+use crate::backtest::{BUCKETS, Changed, ModelReport, Quality, Report, SetReport, SweepReport};
 use crate::cli::terminal::grouped;
 
 const STYLE: &str = include_str!("style.css");
@@ -27,6 +27,8 @@ pub(super) fn page(report: &Report, ruleset: &str, no_look_ahead: &str) -> Strin
     out.push_str(&tiles(report, all));
     out.push_str(&rules(report));
     out.push_str(&curve(report, all));
+    out.push_str(&thresholds(report));
+    report.models.iter().for_each(|model| out.push_str(&spread(model)));
     out.push_str(&daily(all, report.scope.frauds.is_some()));
     out.push_str(&detection(all));
     out.push_str(&overlap(report));
@@ -138,18 +140,25 @@ fn rules(report: &Report) -> String {
         let name = if set.name == "all" { "all together".to_owned() } else { escaped(&set.name) };
         rows.push(("set", figures(name, &set.quality, String::new())));
     }
+    let card = format!("card precision@{}", report.k);
     let header = [
         "rule",
         "alerts",
         "a day",
+        "hits",
         "precision",
         "recall",
         "F1",
         "false per fraud",
         "value caught",
         "value bothered",
+        "average precision",
+        "AUC",
+        &card,
         "episodes found",
+        "at first fraud",
         "median time",
+        "90 %",
         "it alone catches",
     ];
     let told: String =
@@ -163,14 +172,20 @@ fn figures(name: String, quality: &Quality, alone: String) -> Vec<String> {
         name,
         grouped(quality.alerts),
         tenth(quality.alerts_a_day),
+        grouped(quality.hits),
         ratio(quality.precision),
         ratio(quality.recall),
         ratio(quality.f1),
         tenth(quality.false_positives_per_fraud),
         amount(quality.value_caught),
         amount(quality.value_bothered),
+        ratio(quality.average_precision),
+        ratio(quality.auc_roc),
+        ratio(quality.card_precision_at_k),
         found.map_or("–".to_owned(), |d| format!("{} of {}", grouped(d.detected), grouped(d.episodes))),
+        count(found.map(|found| found.at_first)),
         duration(found.and_then(|found| found.median_seconds)),
+        duration(found.and_then(|found| found.p90_seconds)),
         alone,
     ]
 }
@@ -194,6 +209,29 @@ fn curve(report: &Report, all: &SetReport) -> String {
         all.scored_by,
         precision_recall(title, &line, &points)
     )
+}
+
+/// The thresholds that were asked for.
+fn thresholds(report: &Report) -> String {
+    if report.thresholds.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<_> = report.thresholds.iter().map(|wanted| ("", threshold_cells(wanted))).collect();
+    let soft = "<p class=\"soft\">From so many combined points on, with the goal that was set.</p>";
+    format!("<h2>Thresholds</h2>\n{soft}\n{}", table(&THRESHOLD_HEADER, &rows))
+}
+
+/// How far what a model was given and said has moved, the furthest first.
+fn spread(model: &ModelReport) -> String {
+    let name = escaped(&model.model);
+    let mut out =
+        format!("<h2>Model {name}</h2>\n<p class=\"soft\">It was {}.</p>\n", escaped(&asked(model)));
+    if model.moved.is_some() {
+        let cells = |cells: Vec<String>| ("", cells.iter().map(|cell| escaped(cell)).collect());
+        let rows: Vec<_> = moved_cells(model).map(cells).collect();
+        out += &table(&MOVED_HEADER, &rows);
+    }
+    out
 }
 
 fn daily(all: &SetReport, labelled: bool) -> String {
@@ -354,6 +392,7 @@ fn words(report: &Report, no_look_ahead: &str) -> String {
           hit.".to_owned()),
         ("Average precision", "Over the thresholds of the points from the highest down: the recall gained times the \
           precision there, added up.".to_owned()),
+        ("AUC", "The chance that a fraud has more points than a genuine event; a tie counts half.".to_owned()),
         ("Card precision@k", format!("Each day an entity's score is the highest of its events, and the {k} highest \
           are looked at: the share of {k} that truly has a fraud that day. Entities found drop out of later days. The \
           mean over days.")),
@@ -361,6 +400,8 @@ fn words(report: &Report, no_look_ahead: &str) -> String {
           (--episode-gap) between neighbours. It is found at its first fraud that hits; the time is from its first \
           fraud to that one.".to_owned()),
         ("It alone catches", "Frauds that this rule hits and no other.".to_owned()),
+        ("Stability index", "How far the spread of a model's inputs and scores is from that of its training period: below 0.1 \
+          little, above 0.25 much.".to_owned()),
         ("No look-ahead", escaped(no_look_ahead)),
     ];
     let mut out = String::from("<h2>What the words mean</h2>\n<dl>\n");

@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::words::{amount, change, count, duration, percent, ratio, standing, tenth};
 use crate::backtest::{
     Changed, Comparison, ModelReport, OrderChange, Overlap, Quality, Report, Scope, SweepReport,
+    ThresholdReport,
 };
 use crate::cli::terminal::grouped;
 use crate::rules::Emit;
@@ -175,43 +176,70 @@ fn swept(sweep: &SweepReport) -> Table {
 }
 
 fn thresholds(report: &Report) -> Table {
-    let mut table = table(&["from", "goal", "points", "events a day", "precision", "recall"]);
+    let mut table = table(&THRESHOLD_HEADER);
     for wanted in &report.thresholds {
-        let point = wanted.point.as_ref();
-        table.add_row(vec![
-            wanted.outcome.name().to_owned(),
-            wanted.goal.clone(),
-            point.map_or("none reaches it".to_owned(), |point| grouped(u64::from(point.threshold))),
-            tenth(wanted.flagged_a_day),
-            ratio(point.map(|point| point.precision)),
-            ratio(point.and_then(|point| point.recall)),
-        ]);
+        table.add_row(threshold_cells(wanted));
     }
     table
 }
 
-/// What has moved most of what a model was given and said.
+/// What the cells of a threshold are.
+pub(super) const THRESHOLD_HEADER: [&str; 6] =
+    ["from", "goal", "points", "events a day", "precision", "recall"];
+
+/// A threshold that was asked for.
+pub(super) fn threshold_cells(wanted: &ThresholdReport) -> Vec<String> {
+    let point = wanted.point.as_ref();
+    vec![
+        wanted.outcome.name().to_owned(),
+        wanted.goal.clone(),
+        point.map_or("none reaches it".to_owned(), |point| grouped(u64::from(point.threshold))),
+        tenth(wanted.flagged_a_day),
+        ratio(point.map(|point| point.precision)),
+        ratio(point.and_then(|point| point.recall)),
+    ]
+}
+
+/// What a model was given, and what has moved most of it.
 fn spread(model: &ModelReport) -> String {
     const MOVED_TOLD: usize = 5;
-    let mut out = format!("\nmodel {} was asked about {} rows", model.model, grouped(model.rows));
+    let mut out = format!("\nmodel {} was {}", model.model, asked(model));
+    if model.moved.is_none() {
+        return out + "\n";
+    }
+    let mut table = table(&MOVED_HEADER);
+    for cells in moved_cells(model).take(MOVED_TOLD) {
+        table.add_row(cells);
+    }
+    let _ = writeln!(out, "; against its training period:\n{table}");
+    out
+}
+
+/// About how many rows a model was asked, and what they lacked.
+pub(super) fn asked(model: &ModelReport) -> String {
+    let mut out = format!("asked about {} rows", grouped(model.rows));
     if let Some((input, most)) = model.missing.iter().max_by_key(|(_, missing)| *missing) {
         let inputs = model.missing.len();
         let _ = write!(out, "; of {inputs} inputs values were missing, most of {input}: {}", grouped(*most));
     }
-    let Some(moved) = &model.moved else { return out + "\n" };
-    let mut moved: Vec<_> = moved.iter().collect();
+    out
+}
+
+/// What the cells of what has moved are.
+pub(super) const MOVED_HEADER: [&str; 3] = ["input or score", "stability index", "has moved"];
+
+/// Inputs and scores of a model and how far they moved, the furthest first.
+pub(super) fn moved_cells(model: &ModelReport) -> impl Iterator<Item = Vec<String>> {
+    let mut moved: Vec<_> = model.moved.iter().flatten().collect();
     moved.sort_by(|a, b| b.index.total_cmp(&a.index));
     let words = |index: f64| match index {
         index if index > 0.25 => "much",
         index if index > 0.1 => "some",
         _ => "little",
     };
-    let mut table = table(&["input or score", "stability index", "has moved"]);
-    for one in moved.iter().take(MOVED_TOLD) {
-        table.add_row(vec![one.name.clone(), format!("{:.3}", one.index), words(one.index).to_owned()]);
-    }
-    let _ = writeln!(out, "; against its training period:\n{table}");
-    out
+    moved
+        .into_iter()
+        .map(move |one| vec![one.name.clone(), format!("{:.3}", one.index), words(one.index).to_owned()])
 }
 
 fn compared(against: &Comparison) -> Table {
