@@ -26,6 +26,57 @@ fn metric(address: &str, name: &str) -> Option<f64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
+/// A job that takes labels from the topic `audit`, and the address where it serves its metrics.
+fn with_labels(rules: &[(&str, String)], contract: &str, more: &str) -> (Bench, String) {
+    let bench = Bench::new(rules, &format!("[labels]\nstream = \"labels\"\n{more}"));
+    bench.scratch.write("rules/schema.sql", contract);
+    let address = format!("127.0.0.1:{}", free_port());
+    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
+    let settings = settings
+        .replace("[http]\nlisten = \"off\"", &format!("[http]\nlisten = \"{address}\""))
+        .replace("[output]", "[streams.labels]\ntopics = [\"audit\"]\nstart = \"earliest\"\n[output]");
+    bench.scratch.write("tollgate.toml", &settings);
+    (bench, address)
+}
+
+#[test]
+fn a_label_of_an_event_with_a_composite_key_names_all_of_its_columns() {
+    let contract = CONTRACT
+        .replace("PRIMARY KEY (tx_id)", "PRIMARY KEY (card_id, tx_id)")
+        .replace("event_id VARCHAR NOT NULL,", "card VARCHAR, tx VARCHAR,");
+    let rules = [("a.sql", rule("a", "live", 10, "", "SELECT tx_id, card_id, amount FROM payments"))];
+    let (bench, address) = with_labels(&rules, &contract, "event_id = [\"card\", \"tx\"]\n");
+    let job = bench.start();
+    for (tx, card) in [("t1", "c1"), ("t1", "c2"), ("t2", "c1")] {
+        bench.pay(tx, "2026-11-22T10:00:00Z", card, "10.00");
+    }
+    bench.flush();
+    bench.wait_until("3 decisions", || bench.lines("decisions.ndjson").len() >= 3);
+    let label = |card: Value, tx: &str, fraud: bool| {
+        let value = json!({"card": card, "tx": tx, "known_at": "2026-11-23T00:00:00Z", "fraud": fraud});
+        bench.send("audit", &value.to_string());
+    };
+    let wait = |name: &str, expected: f64| {
+        bench.wait_until(&format!("{name} {expected}"), || metric(&address, name) == Some(expected));
+    };
+    label(json!("c1"), "t1", true);
+    label(json!("c2"), "t1", false);
+    label(json!("c2"), "t2", true);
+    label(Value::Null, "t2", true);
+    bench.flush();
+    wait("tollgate_labelled_events{label=\"fraud\"}", 2.0);
+    wait("tollgate_rule_precision_ratio", 0.5);
+    wait("tollgate_rule_recall_ratio", 0.5);
+    assert_eq!(stop(job), Some(0), "{}", bench.log());
+    // The next start knows the hit from the alert that was sent.
+    let job = bench.start();
+    label(json!("c1"), "t2", true);
+    bench.flush();
+    wait("tollgate_labelled_events{label=\"fraud\"}", 3.0);
+    wait("tollgate_rule_precision_ratio", 2.0 / 3.0);
+    assert_eq!(stop(job), Some(0), "{}", bench.log());
+}
+
 #[test]
 fn a_rule_in_shadow_and_a_live_one_are_judged_as_labels_come_and_after_a_restart() {
     let query = |least: u32| format!("SELECT tx_id, card_id, amount FROM payments WHERE amount >= {least}");
@@ -33,14 +84,7 @@ fn a_rule_in_shadow_and_a_live_one_are_judged_as_labels_come_and_after_a_restart
         ("a.sql", rule("a", "live", 10, "", &query(50))),
         ("b.sql", rule("b", "shadow", 10, "", &query(80))),
     ];
-    let bench = Bench::new(&rules, "[labels]\nstream = \"labels\"\n");
-    bench.scratch.write("rules/schema.sql", CONTRACT);
-    let address = format!("127.0.0.1:{}", free_port());
-    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
-    let settings = settings
-        .replace("[http]\nlisten = \"off\"", &format!("[http]\nlisten = \"{address}\""))
-        .replace("[output]", "[streams.labels]\ntopics = [\"audit\"]\nstart = \"earliest\"\n[output]");
-    bench.scratch.write("tollgate.toml", &settings);
+    let (bench, address) = with_labels(&rules, CONTRACT, "");
     let job = bench.start();
     // 10 to 100: a hits t5 to t10, b hits t8 to t10.
     for index in 1..=10 {
@@ -98,6 +142,9 @@ fn what_labels_name_and_the_contract_lacks_is_said_with_what_there_is() {
         ("stream = \"labls\"", "did you mean labels?"),
         ("stream = \"labels\"\nevent_id = \"tx_id\"", "stream labels has no column tx_id"),
         ("stream = \"labels\"\nfraud = \"event_id\"", "name a BOOLEAN column"),
+        ("stream = \"labels\"\nevent_id = []", "event_id"),
+        ("stream = \"labels\"\nevent_id = [\"event_id\", \"tx\"]", "stream labels has no column tx"),
+        ("stream = \"labels\"\nevent_id = [\"event_id\", \"fraud\"]", "event_id = [\"tx_id\"]"),
     ] {
         let bench = Bench::new(
             &[("a.sql", rule("a", "live", 10, "", "SELECT tx_id, amount FROM payments"))],

@@ -13,19 +13,20 @@ use std::hash::{BuildHasher, Hasher};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::DataType;
 
-use crate::alert::{AlertMaker, text_value};
+use crate::alert::{AlertMaker, event_id, text_value};
 use crate::decode::DecodedBatch;
 use crate::event::Span;
 use crate::graph::RuleHits;
 use crate::rules::Rule;
 
 /// Which rows are labels, and how they are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelColumns {
     /// Index of the stream in the contract.
     pub stream: usize,
-    /// Column with the id of the event that a label is about.
-    pub event_id: usize,
+    /// Columns with the id of the event that a label is about: its `PRIMARY KEY`, part by part, or one with all of it
+    /// as alerts write it.
+    pub event_id: Vec<usize>,
     /// Column that says whether it was fraud: a truth, or a whole number that is 0 where it was not.
     pub fraud: usize,
     /// For how long of event time hits and labels are remembered.
@@ -149,11 +150,14 @@ impl Labels {
     pub fn labels(&mut self, columns: &LabelColumns, batch: &DecodedBatch, rules: &[&Rule]) {
         let Some(own) = batch.streams.get(columns.stream) else { return };
         let column = |index: usize| own.columns.get(index).and_then(Option::as_ref);
-        let (Some(ids), Some(frauds)) = (column(columns.event_id), column(columns.fraud)) else { return };
+        let ids: Option<Vec<&ArrayRef>> = columns.event_id.iter().map(|index| column(*index)).collect();
+        let (Some(ids), Some(frauds)) = (ids, column(columns.fraud)) else { return };
+        let part = |index: usize| move |id: &&ArrayRef| id.is_valid(index).then(|| text_value(id, index));
         for (index, row) in own.rows.iter().enumerate() {
-            if let (Some(fraud), false) = (truth(frauds, index), ids.is_null(index)) {
+            let id: Option<Vec<String>> = ids.iter().map(part(index)).collect();
+            if let (Some(fraud), Some(id)) = (truth(frauds, index), id) {
                 let at = batch.rows.event_time[*row as usize];
-                self.label(&text_value(ids, index), fraud, at, rules.iter().copied());
+                self.label(&event_id(&id), fraud, at, rules.iter().copied());
             }
         }
         if let Some(latest) = own.rows.iter().map(|row| batch.rows.event_time[*row as usize]).max() {

@@ -301,7 +301,7 @@ impl<'a> Incarnation<'a> {
         watch: &mut impl FnMut(JobEvent<'_>),
     ) -> Result<(), JobError> {
         let policy = &self.job.policy;
-        let labels = self.parts.core.settings().labels.map(|columns| columns.stream);
+        let labels = self.parts.core.settings().labels.as_ref().map(|columns| columns.stream);
         let mut alerts = Vec::new();
         let mut outgoing = Vec::new();
         let mut timed = Vec::new();

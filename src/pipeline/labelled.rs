@@ -38,7 +38,7 @@ struct RuleOf<'a> {
 impl Incarnation<'_> {
     /// Takes the hits and the labels of a batch.
     pub(super) fn label(&mut self, answered: &Answered) {
-        let Some(columns) = self.parts.core.settings().labels else { return };
+        let Some(columns) = self.parts.core.settings().labels.clone() else { return };
         let maker = match answered.emit {
             crate::rules::Emit::OnArrival => &self.parts.on_arrival,
             crate::rules::Emit::InOrder => &self.parts.in_order,
@@ -54,7 +54,8 @@ impl Incarnation<'_> {
 
     /// Reads back what was known before this start, once.
     pub(super) fn recall_labels(&mut self, stop: &AtomicBool) -> Result<(), JobError> {
-        let Some(columns) = self.parts.core.settings().labels.filter(|_| !self.labels_recalled) else {
+        let Some(columns) = self.parts.core.settings().labels.clone().filter(|_| !self.labels_recalled)
+        else {
             return Ok(());
         };
         self.labels_recalled = true;

@@ -72,8 +72,9 @@ impl Parts {
         let [arrival, ordered] = engines_after(&set.on_arrival, &set.in_order, &settings.windows, before)?;
         let mut used = columns_read(contract, [&arrival, &ordered]);
         if let Some(labels) = &settings.labels {
-            used[labels.stream][labels.event_id] = true;
-            used[labels.stream][labels.fraud] = true;
+            for column in labels.event_id.iter().chain([&labels.fraud]) {
+                used[labels.stream][*column] = true;
+            }
         }
         let decoders = Decoders::of_contract(contract, bindings, &used, limits)?;
         let both = before.map(|before| either(&used, &before.used));

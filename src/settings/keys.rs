@@ -25,6 +25,8 @@ pub enum Kind {
     Text,
     /// A list of texts.
     TextList,
+    /// Text, or a list of texts.
+    TextOrList,
     /// A path; relative ones start at the settings file's folder.
     Path,
     /// A topic, or `file:PATH` with the ending `.ndjson`, `.jsonl` or `.parquet`.
@@ -58,7 +60,7 @@ pub enum KeyDefault {
 pub const SCORE_CAP: &str = "100";
 
 use KeyDefault::{Is, Required, Unset};
-use Kind::{Boolean, Choice, Destination, Duration, Integer, Path, Size, Table, Text, TextList};
+use Kind::{Boolean, Choice, Destination, Duration, Integer, Path, Size, Table, Text, TextList, TextOrList};
 
 const fn key(
     section: &'static str,
@@ -124,7 +126,7 @@ pub const KEYS: &[Key] = &[
     key("decisions", "block", Integer, Is("80"), "from this score on the event is stopped"),
 
     key("labels", "stream", Text, Unset, "the stream of the contract whose rows say what became known of earlier events; left out, there is none"),
-    key("labels", "event_id", Text, Is("\"event_id\""), "its column with the id of the event that a label is about"),
+    key("labels", "event_id", TextOrList, Is("\"event_id\""), "its column with the id of the event that a label is about; or a list of columns, in the order of the event's `PRIMARY KEY`"),
     key("labels", "fraud", Text, Is("\"fraud\""), "its column that says whether it was fraud: BOOLEAN, or a whole number that is 0 where it was not"),
     key("labels", "remember", Duration, Is("\"30d\""), "for how long hits and labels are remembered, so how late a label may come"),
 
@@ -156,6 +158,7 @@ impl Kind {
         match self {
             Text => "text".to_owned(),
             TextList => "a list of texts".to_owned(),
+            TextOrList => "text, or a list of texts".to_owned(),
             Path => "a path".to_owned(),
             Destination => "a topic, or a file as \"file:PATH\"".to_owned(),
             Duration => "a length of time".to_owned(),

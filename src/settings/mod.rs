@@ -227,8 +227,8 @@ pub enum Method {
 pub struct LabelSettings {
     /// The stream whose rows are labels.
     pub stream: String,
-    /// Its column with the id of the event that a label is about.
-    pub event_id: String,
+    /// Its columns with the id of the event that a label is about, at least one.
+    pub event_id: Vec<String>,
     /// Its column that says whether it was fraud.
     pub fraud: String,
     /// For how long hits and labels are remembered.

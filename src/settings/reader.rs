@@ -318,6 +318,19 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A text, or a list of texts.
+    pub(super) fn text_or_list<T>(
+        &mut self,
+        section: &Section<'a>,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, Wrong>,
+    ) -> Vec<T> {
+        match self.find(section, name).filter(|found| matches!(found.value, Value::Text(_))) {
+            Some(text) => self.parse(&text, parse).into_iter().collect(),
+            None => self.texts(section, name, parse),
+        }
+    }
+
     /// A TOML value with its references replaced; none where one can't be.
     pub(super) fn convert(&mut self, path: &str, value: &Spanned<DeValue<'_>>) -> Option<Found> {
         let mut hidden = false;

@@ -152,15 +152,10 @@ pub(super) fn decisions<'a>(reader: &mut Reader<'a>, root: &Section<'a>) -> Deci
 pub(super) fn labels<'a>(reader: &mut Reader<'a>, root: &Section<'a>) -> Option<LabelSettings> {
     let section = reader.open(root, "labels", "labels");
     let remember = reader.duration(&section, "remember", ANY_SPAN);
-    let (event_id, fraud) =
-        (reader.text(&section, "event_id", column), reader.text(&section, "fraud", column));
+    let event_id = reader.text_or_list(&section, "event_id", column);
+    let fraud = reader.text(&section, "fraud", column);
     let stream = reader.text(&section, "stream", column)?;
-    Some(LabelSettings {
-        stream,
-        event_id: event_id.unwrap_or_default(),
-        fraud: fraud.unwrap_or_default(),
-        remember,
-    })
+    Some(LabelSettings { stream, event_id, fraud: fraud.unwrap_or_default(), remember })
 }
 
 pub(super) fn limits<'a>(reader: &mut Reader<'a>, root: &Section<'a>) -> LimitSettings {
