@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::job::{Bench, stop};
 use crate::scratch::Scratch;
 
 const SCHEMA: &str = "CREATE TABLE payments (tx VARCHAR NOT NULL, event_time TIMESTAMP NOT NULL, card VARCHAR NOT NULL, \
@@ -106,6 +107,28 @@ fn the_last_hours_are_compared_and_earlier_events_fill_windows() {
 }
 
 #[test]
+fn a_live_rule_that_goes_into_shadow_loses_its_alerts() {
+    let scratch = folders();
+    for folder in ["old", "new"] {
+        scratch.write(&format!("{folder}/same.sql"), &large(7).replace("@id: large", "@id: same"));
+    }
+    let live = std::fs::read_to_string(scratch.path("new/same.sql")).expect("the rule");
+    let before = plan(&scratch, "--input events.ndjson")["events"].clone();
+    scratch.write("new/same.sql", &live.replace("@status: live", "@status: shadow"));
+    let after = &plan(&scratch, "--input events.ndjson")["events"];
+    let own = |shadow: bool| {
+        let rules = after["rules"].as_array().expect("rules").iter();
+        let mut own = rules.filter(|rule| rule["rule"] == "same" && rule["shadow"] == shadow);
+        own.next().cloned().unwrap_or_default()
+    };
+    let hits = own(false)["lost"].as_u64().expect("alerts are lost");
+    assert!(hits > 0);
+    assert_eq!(own(true)["gained"], hits, "they go on in shadow");
+    assert_eq!(after["lost"].as_u64(), before["lost"].as_u64().map(|lost| lost + hits));
+    assert_eq!(after["gained"], before["gained"], "what is gained in shadow is told with its rule only");
+}
+
+#[test]
 fn a_window_that_both_ask_for_is_kept_and_another_length_is_built() {
     let scratch = folders();
     let windows = |scratch: &Scratch| plan(scratch, "")["windows"].clone();
@@ -160,11 +183,18 @@ fn fail_on_ends_with_one_where_it_is_so() {
 #[test]
 fn wrong_input_is_told_with_what_to_write() {
     let scratch = folders();
+    let settings = "[job]\nname = \"x\"\n[streams.payments]\ntopics = [\"payments\"]\n";
+    scratch.write("no-history.toml", settings);
+    scratch.write("empty.toml", &format!("{settings}[history]\nurl = \"nothing\"\n"));
     for (options, words) in [
         ("old nowhere", "nowhere is no rules folder"),
         ("old new --fail-on losst", "did you mean"),
         ("old new --fail-on cost=much", "write a whole number"),
-        ("old new --hours 3", "--input"),
+        ("old new --hours 3", "--config"),
+        ("old new --config tollgate.toml --input events.ndjson", "cannot be used with"),
+        ("old new --config none.toml", "none.toml"),
+        ("old new --config no-history.toml", "names no history"),
+        ("old new --config empty.toml", "there is no history in"),
         ("old new --input none.ndjson", "none.ndjson"),
     ] {
         let printed = scratch.shell(&format!("tollgate plan {options}"));
@@ -173,4 +203,101 @@ fn wrong_input_is_told_with_what_to_write() {
     }
     scratch.write("new/count.sql", &counted(2).replace("FROM payments", "FROM paymets"));
     assert_eq!(scratch.shell("tollgate plan old new").code, Some(1));
+}
+
+/// Payments of three cards over three hours: number, seconds since the first, card.
+fn payments() -> Vec<(u64, i64, u64)> {
+    let second = |index: u64| i64::try_from(index * 60 + index * 7919 % 41).expect("small");
+    (0..180).map(|index| (index, second(index), (index * index + index / 7) % 11 % 3)).collect()
+}
+
+/// The payments before which and with which a card had so many or more within a length of time, in the last hour.
+fn busy(least: usize, seconds: i64) -> Vec<String> {
+    let all = payments();
+    let latest = all.iter().map(|(_, at, _)| *at).max().expect("some");
+    let hits = all.iter().filter(|(index, at, card)| {
+        let within =
+            |(other, time, own): &&(u64, i64, u64)| own == card && other <= index && at - time <= seconds;
+        *at > latest - 3_600 && all.iter().filter(within).count() >= least
+    });
+    hits.map(|(index, ..)| format!("t{index}")).collect()
+}
+
+/// A job whose history holds all payments, and in `next/` other rules: `count` hits from 22 payments within an hour on and
+/// not from 25, `gone` is not there, and `few` is new.
+fn kept() -> (Bench, std::process::Child) {
+    let query = |least: usize, length: &str| {
+        let window = format!(
+            "PARTITION BY card_id ORDER BY event_time RANGE BETWEEN INTERVAL '{length}' PRECEDING AND CURRENT ROW"
+        );
+        format!(
+            "SELECT tx_id, card_id, amount, count(*) OVER ({window}) AS n FROM payments QUALIFY n >= {least}"
+        )
+    };
+    let rule = |id: &str, emit: &str, query: &str| {
+        let more = format!("-- @entity: card_id\n-- @emit: {emit}\n");
+        crate::job::rule(id, "live", 10, &more, query).replace("of {amount}", "{tx_id}")
+    };
+    let rules = [
+        ("count.sql", rule("count", "on_arrival", &query(25, "1 hour"))),
+        ("gone.sql", rule("gone", "in_order", &query(16, "40 minutes"))),
+    ];
+    let more = "[history]\nurl = \"history\"\nflush_interval = \"200ms\"\nkeep = \"1d\"\n";
+    let bench = Bench::new(&rules, more);
+    bench.scratch.write("next/schema.sql", crate::job::SCHEMA);
+    bench.scratch.write("next/count.sql", &rule("count", "on_arrival", &query(22, "1 hour")));
+    bench.scratch.write("next/few.sql", &rule("few", "in_order", &query(3, "5 minutes")));
+    let job = bench.start();
+    for (index, at, card) in payments() {
+        let at = format!("2026-11-22T{:02}:{:02}:{:02}Z", 10 + at / 3600, at / 60 % 60, at % 60);
+        bench.pay(&format!("t{index}"), &at, &format!("c{card}"), "10.00");
+    }
+    bench.flush();
+    let rows = || {
+        let listed = bench.scratch.shell("tollgate history ls --format json 2>errors.txt").text;
+        let listed: Value = serde_json::from_str(&listed).unwrap_or_default();
+        let partitions = listed["partitions"].as_array().cloned().unwrap_or_default();
+        partitions.iter().filter_map(|own| own["rows"].as_u64()).sum::<u64>()
+    };
+    bench.wait_until("all are in the history", || rows() == 180);
+    (bench, job)
+}
+
+#[test]
+fn the_history_of_a_running_job_says_what_a_change_would_have_done_in_the_last_hour() {
+    let (bench, job) = kept();
+    let options = "--config tollgate.toml --hours 1 --examples 1000 --format json 2>errors.txt";
+    let printed = bench.scratch.shell(&format!("tollgate plan rules next {options}"));
+    assert_eq!(stop(job), Some(0), "{}", bench.log());
+    let plan: Value = serde_json::from_str(&printed.text).unwrap_or_else(|_| panic!("{}", printed.text));
+    let events = &plan["events"];
+    assert_eq!((&events["events"], &events["notes"]), (&json!(180), &json!([])), "{events:#}");
+
+    let (before, after) = (busy(25, 3_600), busy(22, 3_600));
+    let more: Vec<String> = after.iter().filter(|id| !before.contains(id)).cloned().collect();
+    assert!(!before.is_empty() && !more.is_empty(), "{before:?} {after:?}");
+    for (id, gained, lost) in [
+        ("count", more, Vec::new()),
+        ("few", busy(3, 300), Vec::new()),
+        ("gone", Vec::new(), busy(16, 2_400)),
+    ] {
+        let of = |list: &str| -> Vec<String> {
+            let rules = events["rules"].as_array().expect("rules");
+            let rule = rules.iter().find(|rule| rule["rule"] == id).expect(id);
+            let sent = rule[list].as_array().expect("examples").iter();
+            sent.map(|sent| sent["reason"].as_str().expect("text").replace(&format!("{id} "), "")).collect()
+        };
+        assert_eq!((of("gained_examples"), of("lost_examples")), (gained, lost), "{id}");
+    }
+
+    let cost = |id: &str| {
+        let costs = events["rule_costs"].as_array().expect("costs");
+        costs.iter().find(|cost| cost["rule"] == id).cloned().expect("the rule")
+    };
+    let (count, few, gone) = (cost("count"), cost("few"), cost("gone"));
+    assert_eq!((&count["kept_bytes"], &count["built_bytes"]), (&count["after"]["state_bytes"], &json!(0)));
+    assert_eq!((&few["kept_bytes"], &few["built_bytes"]), (&json!(0), &few["after"]["state_bytes"]));
+    assert!(few["built_bytes"].as_u64() > Some(0) && count["kept_bytes"].as_u64() > Some(0), "{few} {count}");
+    assert!(count["after"]["nanos_an_event"].as_f64() > Some(0.0), "{count}");
+    assert_eq!((&few["before"], &gone["after"]), (&Value::Null, &Value::Null));
 }

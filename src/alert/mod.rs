@@ -37,6 +37,11 @@ use suppression::Suppression;
 pub use values::points;
 use values::{column, dedup_key};
 
+/// How an event of a `PRIMARY KEY` with these parts is called.
+pub(crate) fn event_id(parts: &[String]) -> String {
+    parts.join("/")
+}
+
 /// What tells one deployment's alerts from another's.
 #[derive(Debug, Clone, Default)]
 pub struct AlertSettings {
@@ -445,7 +450,7 @@ impl AlertMaker {
         let index = rows.rows.binary_search(&row).ok();
         let part = |column: &usize| Some(json::key(rows.columns[*column].as_ref()?, index?));
         match stream.event_id.iter().map(part).collect::<Option<Vec<_>>>() {
-            Some(parts) if !parts.is_empty() => parts.join("/"),
+            Some(parts) if !parts.is_empty() => event_id(&parts),
             _ => source_of(batch, row).0.to_string(),
         }
     }

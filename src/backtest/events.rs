@@ -10,7 +10,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
 use arrow::error::ArrowError;
 
-use crate::alert::text_value;
+use crate::alert::{event_id, text_value};
 use crate::decode::DecodedBatch;
 
 /// Stands for a row that is no event of the scored stream.
@@ -284,7 +284,7 @@ impl EventTable {
         let Some(labels) = &self.labels else { return };
         for row in 0..rows {
             let parts: Vec<String> = ids.iter().map(|column| text_value(column, row)).collect();
-            let label = labels.by_id.get(&parts.join("/"));
+            let label = labels.by_id.get(&event_id(&parts));
             self.matched += u64::from(label.is_some());
             self.events.fraud.push(label.is_some_and(|label| label.fraud));
             self.events.known_at.push(label.map_or(i64::MAX, |label| label.known_at));

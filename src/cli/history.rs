@@ -65,18 +65,23 @@ fn open(from: &From) -> Result<History, Failure> {
     History::inspect(&place).map_err(|error| failure(&error))
 }
 
-fn place_in(config: &Path) -> Result<HistoryPlace, Failure> {
+/// Settings that are only looked at.
+pub(super) fn settings_in(config: &Path) -> Result<Settings, Failure> {
     let loaded = Settings::load(config, Purpose::Inspect).map_err(|findings| {
         eprint!("{}", render_all(&findings, terminal::colour_of_errors()));
         Failure::usage(format!("the settings in {} can't be used", config.display()))
     })?;
+    Ok(loaded.settings)
+}
+
+fn place_in(config: &Path) -> Result<HistoryPlace, Failure> {
     let none = || {
         Failure::usage(format!(
             "{} names no history: set `url` under `[history]`, or give --url",
             config.display()
         ))
     };
-    loaded.settings.history.map(|history| history.place).ok_or_else(none)
+    settings_in(config)?.history.map(|history| history.place).ok_or_else(none)
 }
 
 /// How a history that can't be used is told to the shell.

@@ -1,37 +1,50 @@
 //! `plan`: what a change of rules would do, before it is made.
 //!
 //! Both folders are compiled and run over the same events, and what they send is compared record by record. What would
-//! surprise: alerts are compared, not hits; so a longer `@dedup` shows as alerts lost.
+//! surprise: alerts are compared, not hits; so a longer `@dedup` shows as alerts lost. And the new rules are measured as
+//! in a job that goes over to them: a window that shares its state with one that they read is still held.
 
 mod changes;
+mod costs;
+mod kept;
 mod print;
 mod trial;
 mod windows;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use clap::ArgGroup;
 use serde::Serialize;
 
 use super::check::{is_of, lint_kind};
 use super::failure::{Exit, Failure};
-use super::job::open_sound_rules;
+use super::job::{open_sound_rules, parts_failure};
+use super::service::{answer_order, stream_policies};
+use crate::alert::AlertSettings;
+use crate::decode::{DecodeLimits, StreamBinding};
 use crate::diagnostic::{Diagnostic, choices, suggest};
 use crate::event::{Clock, Span, SystemClock};
+use crate::pipeline::{CoreSettings, Parts, StreamPolicy};
 use crate::rules::{AnswerOrder, Emit, LINTS, RuleSet};
 
 use changes::{Changes, changes};
-use trial::{Compared, Cost, Trial, compared};
+use kept::Kept;
+use trial::{Compared, Events, Trial, compared};
 use windows::{WindowChange, window_change};
 
 /// Show what a change of rules would do: rules, alerts, cost, windows, warnings.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(group = ArgGroup::new("events").args(["input", "config"]), after_help = "Examples:
+  tollgate plan main/rules rules --config tollgate.toml --hours 24
   tollgate plan main/rules rules --input yesterday.ndjson
   tollgate plan main/rules rules --input yesterday.parquet --hours 24 --labels labels.ndjson
   tollgate plan main/rules rules --input day.ndjson --fail-on lost,lints,cost=20% --format markdown
 
 OLD and NEW are rules folders, such as that of a git worktree and that of the checkout. Alerts are those that leave
-after @dedup and @budget; they are compared by rule and record. Without --input only the rules are compared.
+after @dedup and @budget; they are compared by rule and record. With --config the events are those of the job's
+history; lateness, repeats and the order of answers are then the job's, and no broker is asked. Without --config and
+--input only the rules are compared.
 --fail-on takes removed, gained, lost, lints (any warning that OLD has not), a kind of warning, and cost=N% and
 state=N% for growth past N percent (cost from 1,000 events on); it ends with 1 where one of them is so.")]
 pub(super) struct Arguments {
@@ -44,17 +57,20 @@ pub(super) struct Arguments {
     /// Events: .ndjson, .csv or .parquet, as FILE or STREAM=FILE; may be repeated.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     input: Vec<String>,
+    /// The settings file of a job: the events are those that its history keeps.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Compare alerts of the last so many hours of the events only; earlier ones fill windows.
-    #[arg(long, value_name = "N", requires = "input")]
+    #[arg(long, value_name = "N", requires = "events")]
     hours: Option<u32>,
     /// File of labels: id, known_at, fraud; .ndjson, .csv or .parquet.
-    #[arg(long, value_name = "FILE", requires = "input")]
+    #[arg(long, value_name = "FILE", requires = "events")]
     labels: Option<PathBuf>,
-    /// How far out of order a row may come.
-    #[arg(long, default_value = "5s")]
+    /// How far out of order a row of --input may come.
+    #[arg(long, default_value = "5s", conflicts_with = "config")]
     lateness: Span,
-    /// For how long of event time the repeat of an event id is dropped; 0s keeps repeats.
-    #[arg(long, default_value = "1h")]
+    /// For how long of event time the repeat of an event id in --input is dropped; 0s keeps repeats.
+    #[arg(long, default_value = "1h", conflicts_with = "config")]
     repeats: Span,
     /// Examples of alerts gained and lost, for each rule.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(0..=1000))]
@@ -135,16 +151,23 @@ struct Plan {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let clock = SystemClock::start();
+    let events = match &arguments.config {
+        Some(config) => Some(Events::Kept(Box::new(Kept::open(config)?))),
+        None => (!arguments.input.is_empty()).then(|| Events::Files(arguments.input.clone())),
+    };
+    let order = match &events {
+        Some(Events::Kept(kept)) => answer_order(&kept.settings),
+        _ => AnswerOrder::Default(Emit::OnArrival),
+    };
     let open = |path: &Path| {
         if !path.is_dir() {
             return Err(Failure::usage(format!("{} is no rules folder", path.display())));
         }
-        open_sound_rules(path, None, AnswerOrder::Default(Emit::OnArrival))
+        open_sound_rules(path, None, order)
     };
     let (old, new) = (open(&arguments.old)?, open(&arguments.new)?);
     rayon::ThreadPoolBuilder::new().num_threads(1).build_global().map_err(Failure::outside)?;
-    let events = if arguments.input.is_empty() { None } else { Some(trials(arguments, &old, &new, &clock)?) };
+    let events = events.map(|events| trials(arguments, events, &old, &new)).transpose()?;
     let (lints, lints_gone) = new_lints(arguments, &old, &new);
     let mut plan = Plan {
         schema: "tollgate.plan/1",
@@ -172,21 +195,52 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 /// Both sets over the events; twice in turn, the quicker run of each counting as its cost.
 fn trials(
     arguments: &Arguments,
+    mut events: Events,
     old: &RuleSet,
     new: &RuleSet,
-    clock: &dyn Clock,
 ) -> Result<Compared, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let labels = match &arguments.labels {
         Some(file) => Some(super::backtest::read_labels(file)?),
         None => None,
     };
-    let run = |set: &RuleSet| trial::run(set, arguments, labels.as_ref(), clock);
-    let mut pair: [Trial; 2] = [run(old)?, run(new)?];
-    for (trial, set) in pair.iter_mut().zip([old, new]) {
-        trial.cost = Cost::quicker(trial.cost, run(set)?.cost);
+    let parts = |events: &Events| -> Result<[Parts; 2], Failure> {
+        let before = parts(arguments, events, old, None)?;
+        let after = parts(arguments, events, new, Some(&before))?;
+        Ok([before, after])
+    };
+    let first = parts(&events)?;
+    if let (Events::Kept(kept), Some(hours)) = (&mut events, arguments.hours) {
+        let from = kept.latest().saturating_sub(i64::from(hours) * trial::HOUR);
+        let [before, after] = first.each_ref().map(Parts::looks_back);
+        kept.since = from.saturating_sub(before.max(after).0);
     }
-    let [before, after] = pair;
-    Ok(compared(&before, &after, usize::from(arguments.examples), labels.is_some()))
+    let run = |parts: Parts| trial::run(parts, &events, labels.as_ref(), &clock);
+    let [before, after] = first;
+    let mut pair: [Trial; 2] = [run(before)?, run(after)?];
+    for (trial, parts) in pair.iter_mut().zip(parts(&events)?) {
+        trial.quicker(&run(parts)?);
+    }
+    Ok(compared(&mut pair, arguments.hours, usize::from(arguments.examples), labels.is_some()))
+}
+
+/// A core without state, and its makers of alerts; they follow others where these are given.
+fn parts(
+    arguments: &Arguments,
+    events: &Events,
+    set: &RuleSet,
+    before: Option<&Parts>,
+) -> Result<Parts, Failure> {
+    let contract = &set.catalog.contract;
+    let policy = StreamPolicy { lateness: arguments.lateness, repeats: arguments.repeats };
+    let mut settings = CoreSettings::uniform(contract, policy);
+    if let Events::Kept(kept) = events {
+        settings.streams = stream_policies(&kept.settings, set);
+    }
+    let bindings = vec![StreamBinding::default(); contract.streams.len()];
+    let settings = (settings, &AlertSettings::default());
+    let before = before.map(|parts| parts.core.before(&parts.used));
+    Parts::after(set, &bindings, DecodeLimits::default(), settings, before.as_ref()).map_err(parts_failure)
 }
 
 /// Warnings that are new, by file within the folder, kind and words; and how many are gone.

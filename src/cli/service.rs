@@ -364,15 +364,20 @@ fn decode_limits(settings: &Settings) -> DecodeLimits {
     }
 }
 
-fn core_settings(settings: &Settings, set: &RuleSet) -> CoreSettings {
+/// How the rows of each stream of the contract are taken.
+pub(super) fn stream_policies(settings: &Settings, set: &RuleSet) -> Vec<StreamPolicy> {
     let policy = |name: &str| {
         let stream = stream_of(settings, name);
         StreamPolicy { lateness: stream.lateness, repeats: stream.repeats }
     };
+    set.catalog.contract.streams.iter().map(|stream| policy(&stream.name)).collect()
+}
+
+fn core_settings(settings: &Settings, set: &RuleSet) -> CoreSettings {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let shards = settings.limits.threads.map_or_else(cores, std::num::NonZeroUsize::get);
     CoreSettings {
-        streams: set.catalog.contract.streams.iter().map(|stream| policy(&stream.name)).collect(),
+        streams: stream_policies(settings, set),
         windows: WindowSettings { shards, idle: Some(IDLE_KEYS_AFTER.0), ..WindowSettings::default() },
         waiting_rows_max: 5_000_000,
         labels: label_columns(settings, set),

@@ -46,19 +46,28 @@ impl Costs {
 /// Measures the steps of an engine.
 pub(super) struct Meter {
     clock: Arc<dyn Clock>,
+    /// One batch in so many is measured.
+    every: u64,
     batches: u64,
     /// For each step, the queries that it is for.
     readers: Vec<Vec<usize>>,
     costs: Costs,
-    queries: usize,
+}
+
+fn none(queries: usize) -> Costs {
+    Costs { spent: vec![Duration::ZERO; queries], ..Costs::default() }
 }
 
 impl Meter {
+    fn new(clock: &Arc<dyn Clock>, every: u64, steps: &[Step], queries: usize) -> Self {
+        Self { clock: Arc::clone(clock), every, batches: 0, readers: readers(steps), costs: none(queries) }
+    }
+
     /// Whether a batch is measured, and from when on.
     pub(super) fn begin(&mut self, rows: usize) -> Option<Duration> {
         self.costs.rows += rows as u64;
         self.batches += 1;
-        if rows == 0 || !(self.batches - 1).is_multiple_of(EVERY) {
+        if rows == 0 || !(self.batches - 1).is_multiple_of(self.every) {
             return None;
         }
         self.costs.measured_rows += rows as u64;
@@ -90,16 +99,14 @@ fn share(spent: &mut [Duration], queries: &[usize], time: Duration) {
 impl Engine {
     /// What queries cost since the last call; the first one begins to measure, with this clock.
     pub fn costs(&mut self, clock: &Arc<dyn Clock>) -> Costs {
-        let queries = self.queries.len();
-        let meter = self.meter.get_or_insert_with(|| Meter {
-            clock: Arc::clone(clock),
-            batches: 0,
-            readers: readers(&self.steps),
-            costs: Costs { spent: vec![Duration::ZERO; queries], ..Costs::default() },
-            queries,
-        });
-        let none = Costs { spent: vec![Duration::ZERO; meter.queries], ..Costs::default() };
-        std::mem::replace(&mut meter.costs, none)
+        let (steps, queries) = (&self.steps, self.queries.len());
+        let meter = self.meter.get_or_insert_with(|| Meter::new(clock, EVERY, steps, queries));
+        std::mem::replace(&mut meter.costs, none(queries))
+    }
+
+    /// Measures every batch from here on, where the engine works for nothing else.
+    pub fn measure_all(&mut self, clock: &Arc<dyn Clock>) {
+        self.meter = Some(Meter::new(clock, 1, &self.steps, self.queries.len()));
     }
 
     /// Bytes of window state of each query: a state that several read is shared out evenly.
@@ -138,9 +145,8 @@ mod tests {
     fn time_is_shared_out_among_the_readers_of_a_step_and_one_batch_stands_for_sixteen() {
         let manual = Arc::new(ManualClock::default());
         let clock: Arc<dyn Clock> = Arc::clone(&manual) as Arc<dyn Clock>;
-        let costs = Costs { spent: vec![Duration::ZERO; 2], ..Costs::default() };
         let readers = vec![vec![0, 1], vec![1], Vec::new()];
-        let mut meter = Meter { clock, batches: 0, readers, costs, queries: 2 };
+        let mut meter = Meter { clock, every: EVERY, batches: 0, readers, costs: none(2) };
         for batch in 0..32 {
             let begun = meter.begin(10);
             assert_eq!(begun.is_some(), batch % 16 == 0, "{batch}");

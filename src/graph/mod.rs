@@ -128,6 +128,8 @@ pub struct WindowReport {
     pub queries: Vec<usize>,
     /// What it holds.
     pub usage: Usage,
+    /// Whether it is to go on from a state of the engine before.
+    pub inherited: bool,
 }
 
 /// The running graph.
@@ -341,6 +343,7 @@ impl Engine {
                     answers: window.outputs.iter().map(label).collect(),
                     queries: window.queries(),
                     usage: self.states[window.state].usage(),
+                    inherited: self.origins[window.state].is_some(),
                 };
                 reports.insert(window.state, report);
             }

@@ -15,6 +15,7 @@
 //! carry-over before their segments are deleted: it covers their offsets and holds nothing else of them. A segment's columns are the contract's, and `_offset`, `_timestamp` (Kafka's, UTC) and
 //! `_arrival` (order of arrival over all partitions of a process).
 
+mod beside;
 mod carry;
 mod contract;
 mod error;
@@ -44,6 +45,7 @@ use crate::settings::{HistoryPlace, HistorySettings};
 
 use self::store::{Create, Created, Objects};
 
+pub use self::beside::Beside;
 pub use self::carry::Old;
 pub use self::contract::{ARRIVAL_COLUMN, OFFSET_COLUMN, TIMESTAMP_COLUMN};
 pub use self::error::HistoryError;
@@ -158,7 +160,12 @@ impl History {
 
     /// What recovery can use for one partition; reads and proves each segment that it plans with.
     pub fn plan(&self, contract: &Contract, wanted: &Wanted) -> Result<Plan, HistoryError> {
-        plan::plan(self, contract, wanted)
+        plan::plan(self, contract, wanted, plan::nearest_run)
+    }
+
+    /// The same with all that there is, whatever is missing in between: then it is not complete.
+    fn plan_with_gaps(&self, contract: &Contract, wanted: &Wanted) -> Result<Plan, HistoryError> {
+        plan::plan(self, contract, wanted, plan::all_runs)
     }
 
     /// Rows of several partitions in the order of their arrival, read ahead by a thread of its own; only the
@@ -171,6 +178,18 @@ impl History {
         partitions: crate::source::Partitions,
     ) -> Result<Loader, HistoryError> {
         load::start(self, plans, contract, used, partitions)
+    }
+
+    /// The same rows while the job goes on to change its history, with whatever is missing left out; `wanted` is one a
+    /// partition of `partitions`, in their order.
+    pub fn beside(
+        &self,
+        wanted: Vec<Wanted>,
+        contract: &Contract,
+        used: &[Vec<bool>],
+        partitions: crate::source::Partitions,
+    ) -> Result<Beside, HistoryError> {
+        Beside::start(self, wanted, contract, used, partitions)
     }
 
     /// Starts writing behind; `generations` has one entry a stream, and `next_arrival` must be more than any

@@ -73,12 +73,18 @@ pub struct Planned {
 
 /// Coverage without a gap, ascending.
 #[derive(Debug, Default)]
-struct Run {
+pub(super) struct Run {
     segments: Vec<Planned>,
     complete: bool,
 }
 
-pub(super) fn plan(history: &History, contract: &Contract, wanted: &Wanted) -> Result<Plan, HistoryError> {
+/// Plans with the segments that `choose` takes.
+pub(super) fn plan(
+    history: &History,
+    contract: &Contract,
+    wanted: &Wanted,
+    choose: fn(&[SegmentName], &Wanted) -> Run,
+) -> Result<Plan, HistoryError> {
     let place = Place { partition: wanted.partition.clone(), generation: wanted.generation };
     let mut names: Vec<SegmentName> = history
         .segments(&wanted.partition, wanted.generation)?
@@ -88,7 +94,7 @@ pub(super) fn plan(history: &History, contract: &Contract, wanted: &Wanted) -> R
     let mut proven: BTreeMap<SegmentName, Proof> = BTreeMap::new();
     let mut unusable = Vec::new();
     let run = loop {
-        let run = nearest_run(&names, wanted);
+        let run = choose(&names, wanted);
         let unproven = run.segments.iter().filter(|planned| !proven.contains_key(&planned.name));
         let unproven: Vec<SegmentName> = unproven.map(|planned| planned.name.clone()).collect();
         if unproven.is_empty() {
@@ -178,7 +184,7 @@ fn prove(
 }
 
 /// The run that ends nearest to the wanted offset, among those that reach far enough back if any does.
-fn nearest_run(names: &[SegmentName], wanted: &Wanted) -> Run {
+pub(super) fn nearest_run(names: &[SegmentName], wanted: &Wanted) -> Run {
     let mut until = wanted.until;
     let mut nearest: Option<Run> = None;
     loop {
@@ -192,6 +198,18 @@ fn nearest_run(names: &[SegmentName], wanted: &Wanted) -> Run {
         nearest.get_or_insert(run);
         until = start;
     }
+}
+
+/// Every run down to the wanted time, as one: complete only where nothing is missing between them.
+pub(super) fn all_runs(names: &[SegmentName], wanted: &Wanted) -> Run {
+    let mut all = run_until(names, wanted.until, wanted);
+    let mut reached = all.complete;
+    while let (false, Some(start)) = (reached, all.segments.first().map(|first| first.offsets.start)) {
+        let earlier = run_until(names, start, wanted);
+        reached = earlier.complete || earlier.segments.is_empty();
+        all.segments.splice(0..0, earlier.segments);
+    }
+    all
 }
 
 /// Walks back from the segment that reaches furthest below `until`, to the carry-over where there is no more.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use super::silent::answered_by_all;
 use super::succession::{Before, Filled, SuccessionError};
-use super::{Core, CoreSettings, Restored, StepOutcome, columns_read, engines_after};
-use crate::alert::{AlertMaker, AlertSettings, AlertSummary};
+use super::{Core, CoreSettings, Restored, StepOutcome, StreamPolicy, columns_read, engines_after};
+use crate::alert::{AlertMaker, AlertSettings, AlertSummary, FORGOTTEN_AFTER};
 use crate::decode::{DecodeError, DecodeLimits, Decoders, StreamBinding};
-use crate::event::{Contract, EventTime};
+use crate::event::{Contract, EventTime, Span};
 use crate::graph::EngineError;
 use crate::rules::{Emit, Rule, RuleSet, Standings, Status};
 use crate::source::Fetched;
@@ -179,6 +179,32 @@ impl Parts {
             Emit::OnArrival => &mut self.on_arrival,
             Emit::InOrder => &mut self.in_order,
         }
+    }
+
+    /// How long an alert matters to `@dedup` and `@budget` of any rule: which hits of an open period were held back by
+    /// the one or the other is known where what the first remembers is known from the period's beginning.
+    pub(super) fn longest_memory(&self) -> Span {
+        let makers = [&self.on_arrival, &self.in_order];
+        let rules = makers.iter().flat_map(|maker| maker.rules().iter());
+        let span = |rule: &Rule| {
+            let dedup = rule.header.dedup.as_ref().map_or(0, |dedup| dedup.period.0);
+            let budget = rule.header.budget.as_ref().map_or(0, |budget| budget.period.0);
+            dedup.saturating_mul(FORGOTTEN_AFTER).saturating_add(budget)
+        };
+        Span(rules.map(span).max().unwrap_or_default())
+    }
+
+    /// How far before a row the rows are that its alerts depend on: windows bounded in time, suppression, repeats,
+    /// lateness.
+    pub fn looks_back(&self) -> Span {
+        let reach = self.core.reach();
+        let streams = &self.core.settings().streams;
+        let longest = |of: fn(&StreamPolicy) -> Span| {
+            streams.iter().map(|stream| of(stream).0).max().unwrap_or_default()
+        };
+        let span =
+            reach.longest.0.saturating_add(self.longest_memory().0).max(longest(|stream| stream.repeats));
+        Span(span.saturating_add(longest(|stream| stream.lateness)))
     }
 
     /// Lets suppression see which hits of before were sent and which were held back.

@@ -16,19 +16,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::delivered::{self, Delivered};
 use super::incarnation::Incarnation;
 use super::job::{JobError, JobEvent};
-use super::parts::Parts;
 use super::refusal::{Accept, Refusal};
 use super::returning::{Returning, returning};
 use super::silent::answered_by_all;
 use super::sources::Need;
 use super::witness::Witness;
 use super::{Progress, Restored, StepOutcome};
-use crate::alert::FORGOTTEN_AFTER;
 use crate::checkpoint::Position;
 use crate::decode::DecodedBatch;
-use crate::event::{EventTime, Offset, Partition, Span, crash_point};
+use crate::event::{EventTime, Offset, Partition, crash_point};
 use crate::history::Plan;
-use crate::rules::Rule;
 use crate::source::kafka::{Assigned, Replay, ReplayRange};
 use crate::source::{Fetched, RawBatch};
 
@@ -104,22 +101,9 @@ pub(super) fn recover(
     Ok(returning.iter().map(Returning::position).collect())
 }
 
-/// How long an alert matters to `@dedup` and `@budget` of any rule: which hits of an open period were held back by
-/// the one or the other is known where what the first remembers is known from the period's beginning.
-pub(super) fn longest_memory(parts: &Parts) -> Span {
-    let makers = [&parts.on_arrival, &parts.in_order];
-    let rules = makers.iter().flat_map(|maker| maker.rules().iter());
-    let span = |rule: &Rule| {
-        let dedup = rule.header.dedup.as_ref().map_or(0, |dedup| dedup.period.0);
-        let budget = rule.header.budget.as_ref().map_or(0, |budget| budget.period.0);
-        dedup.saturating_mul(FORGOTTEN_AFTER).saturating_add(budget)
-    };
-    Span(rules.map(span).max().unwrap_or_default())
-}
-
 /// From which event time on answers are repeated in silence; none where no suppression could rest on them.
 fn rehearse_from(run: &Incarnation<'_>, returning: &[Returning<'_>]) -> Option<i64> {
-    let alerts = longest_memory(&run.parts);
+    let alerts = run.parts.longest_memory();
     let restored =
         returning.iter().filter_map(|one| one.note.as_ref()?.watermark.or(one.note.as_ref()?.latest));
     let least = restored.min()?;
@@ -177,13 +161,7 @@ fn open_history(
 /// Rows of the history that no suppression needs any more, and no window but those without a bound in time, are earlier
 /// than this.
 pub(super) fn needed_from(run: &Incarnation<'_>, watermark: i64) -> Option<i64> {
-    let reach = run.parts.core.reach();
-    let settings = run.parts.core.settings();
-    let repeats = settings.streams.iter().map(|stream| stream.repeats.0).max().unwrap_or_default();
-    let lateness = settings.streams.iter().map(|stream| stream.lateness.0).max().unwrap_or_default();
-    let span =
-        reach.longest.0.saturating_add(longest_memory(&run.parts).0).max(repeats).saturating_add(lateness);
-    (watermark != i64::MIN).then(|| watermark.saturating_sub(span))
+    (watermark != i64::MIN).then(|| watermark.saturating_sub(run.parts.looks_back().0))
 }
 
 struct Recovery {

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use super::job::JobError;
 use super::parts::Parts;
-use super::recover::longest_memory;
 use super::refusal::RecoveryPolicy;
 use super::sources::{Need, Origins};
 use super::{Progress, StepOutcome};
@@ -149,11 +148,8 @@ impl Retrace<'_> {
         let core = &parts.core;
         let policies = &core.settings().streams;
         let lateness = policies.iter().map(|stream| stream.lateness.0).max().unwrap_or_default();
-        let repeats = policies.iter().map(|stream| stream.repeats.0).max().unwrap_or_default();
-        let reach = core.reach();
-        let span = reach.longest.0.saturating_add(longest_memory(parts).0).max(repeats);
         let carrier = core.carrier(&parts.contract)?;
-        let since = event_time.saturating_sub(span).saturating_sub(lateness);
+        let since = event_time.saturating_sub(parts.looks_back().0);
         let ordered = core.engines().any(|(emit, _)| emit == Emit::InOrder);
         let later = if ordered { lateness + CLOCKS_DIFFER } else { 1_000 };
         let until = EventTime(timestamp.unwrap_or(event_time).saturating_add(later));

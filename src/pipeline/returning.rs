@@ -6,7 +6,6 @@
 use super::Restored;
 use super::incarnation::Incarnation;
 use super::job::JobError;
-use super::recover::longest_memory;
 use super::refusal::{Accept, RecoveryPolicy, Refusal, WarmUp};
 use super::witness::Known;
 use crate::checkpoint::{Note, Position};
@@ -131,7 +130,7 @@ fn set_since(run: &Incarnation<'_>, returning: &mut [Returning<'_>]) -> Result<(
     let carrier = run.parts.core.carrier(&run.parts.contract)?;
     let settings = run.parts.core.settings();
     let repeats = settings.streams.iter().map(|stream| stream.repeats.0).max().unwrap_or_default();
-    let span = reach.longest.0.saturating_add(longest_memory(&run.parts).0).max(repeats);
+    let span = reach.longest.0.saturating_add(run.parts.longest_memory().0).max(repeats);
     let bases: Result<Vec<Option<i64>>, JobError> = returning.iter().map(|one| base(run, one)).collect();
     let bases = bases?;
     let least = returning

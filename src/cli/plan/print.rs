@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Plan;
+use super::costs::RuleCosts;
 use super::trial::{Compared, RuleAlerts, Sent};
 use crate::cli::terminal::grouped;
 
@@ -19,18 +20,16 @@ pub(super) fn text(plan: &Plan) -> String {
     let mut out = format!("{} → {}\n\n", plan.old, plan.new);
     rules(plan, &mut out, ["", ""]);
     if let Some(events) = &plan.events {
-        let _ = writeln!(
-            out,
-            "\n{} events: {} alerts gained, {} lost",
-            grouped(events.events),
-            grouped(events.gained),
-            grouped(events.lost)
-        );
+        let _ = writeln!(out, "\n{}", headline(events));
         for rule in &events.rules {
             let _ = writeln!(out, "  {}", summary(rule));
             examples(rule, &mut out, "    ");
         }
         let _ = writeln!(out, "\n{}", cost(events));
+        for rule in &events.rule_costs {
+            let _ = writeln!(out, "  {}: {}", rule.rule, rule_cost(events, rule).join("; "));
+        }
+        out.extend(events.notes.iter().map(|note| format!("note: {note}\n")));
     }
     windows(plan, &mut out);
     lints(plan, &mut out);
@@ -42,23 +41,31 @@ pub(super) fn markdown(plan: &Plan) -> String {
     let mut out = format!("### Rules: `{}` → `{}`\n\n", plan.old, plan.new);
     rules(plan, &mut out, ["```diff\n", "```\n"]);
     if let Some(events) = &plan.events {
-        let _ = writeln!(
-            out,
-            "\n**{} events: {} alerts gained, {} lost.** {}\n",
-            grouped(events.events),
-            grouped(events.gained),
-            grouped(events.lost),
-            cost(events)
-        );
+        let _ = writeln!(out, "\n**{}.** {}\n", headline(events), cost(events));
         for rule in &events.rules {
             let _ = writeln!(out, "- {}", summary(rule));
             examples(rule, &mut out, "  - ");
         }
+        let _ = writeln!(out, "\n| rule | time | windows |\n|---|---|---|");
+        for rule in &events.rule_costs {
+            let _ = writeln!(out, "| {} | {} |", rule.rule, rule_cost(events, rule).join(" | "));
+        }
+        out.extend(events.notes.iter().map(|note| format!("\nNote: {note}\n")));
     }
     out.push('\n');
     windows(plan, &mut out);
     lints(plan, &mut out);
     out
+}
+
+fn headline(events: &Compared) -> String {
+    let after = events.after.as_ref().map(|after| format!(", alerts after {after}")).unwrap_or_default();
+    format!(
+        "{} events{after}: {} alerts gained, {} lost",
+        grouped(events.events),
+        grouped(events.gained),
+        grouped(events.lost)
+    )
 }
 
 fn rules(plan: &Plan, out: &mut String, [open, close]: [&str; 2]) {
@@ -88,8 +95,9 @@ fn rules(plan: &Plan, out: &mut String, [open, close]: [&str; 2]) {
 
 fn summary(rule: &RuleAlerts) -> String {
     let mut text = format!(
-        "{}: {} → {} alerts, {} gained, {} lost",
+        "{}{}: {} → {} alerts, {} gained, {} lost",
         rule.rule,
+        if rule.shadow { " in shadow" } else { "" },
         grouped(rule.before),
         grouped(rule.after),
         grouped(rule.gained),
@@ -130,6 +138,18 @@ fn cost(events: &Compared) -> String {
         grouped(after.state_bytes as u64),
         percent(held)
     )
+}
+
+/// Time and window state of one rule.
+fn rule_cost(events: &Compared, rule: &RuleCosts) -> [String; 2] {
+    let change =
+        |values: [Option<String>; 2]| values.map(|value| value.unwrap_or_else(|| "–".to_owned())).join(" → ");
+    let both = [rule.before, rule.after];
+    let measured = events.events >= MEASURED_MIN;
+    let time = both.map(|cost| Some(format!("{:.0}", cost?.nanos_an_event.filter(|_| measured)?)));
+    let bytes = both.map(|cost| Some(grouped(cost?.state_bytes as u64)));
+    let (kept, built) = (grouped(rule.kept_bytes as u64), grouped(rule.built_bytes as u64));
+    [format!("{} ns", change(time)), format!("{} bytes, {kept} kept and {built} built", change(bytes))]
 }
 
 fn windows(plan: &Plan, out: &mut String) {

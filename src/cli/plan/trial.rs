@@ -1,22 +1,27 @@
 //! One rule set over the events: what it sends and what it costs; and two of them compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Arguments;
+use super::costs::{Cost, RuleCost, RuleCosts, rule_costs, settle};
+use super::kept::{Kept, KeptRows, Next};
 use crate::alert::Alert;
 use crate::backtest::Labels;
 use crate::cli::failure::Failure;
-use crate::cli::job::parts_failure;
-use crate::cli::replay::input::Inputs;
+use crate::cli::replay::input::{Event, Inputs};
+use crate::cli::terminal;
 use crate::event::{Clock, Coordinates, EventTime};
-use crate::pipeline::{CoreSettings, Parts, StepOutcome, StreamPolicy};
-use crate::rules::RuleSet;
+use crate::pipeline::{Core, Parts, StepOutcome};
+use crate::rules::{Emit, Status};
 
 /// Rows a batch.
 const BATCH_ROWS: u32 = 8192;
+
+/// Microseconds.
+pub(super) const HOUR: i64 = 3_600_000_000;
 
 /// Where an alert came from: its record, and how many alerts of the rule it had before.
 type Key = (Coordinates, usize);
@@ -33,94 +38,153 @@ pub(super) struct Sent {
     fraud: bool,
 }
 
-/// What a run over the events costs.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Cost {
-    /// Time of decoding, windows and rules on one thread.
-    pub nanos_an_event: f64,
-    /// Most that windows held.
-    pub state_bytes: usize,
-}
-
-impl Cost {
-    /// The cost of two runs over the same events.
-    pub(super) fn quicker(one: Self, other: Self) -> Self {
-        Self { nanos_an_event: one.nanos_an_event.min(other.nanos_an_event), ..one }
-    }
+/// Where the events come from.
+pub(super) enum Events {
+    /// Files, as the command line names them.
+    Files(Vec<String>),
+    /// What a job keeps.
+    Kept(Box<Kept>),
 }
 
 /// A run of one rule set.
 pub(super) struct Trial {
-    rows: u64,
-    alerts: BTreeMap<String, BTreeMap<Key, Sent>>,
+    events: u64,
+    latest: i64,
+    /// By rule, and whether in shadow.
+    alerts: BTreeMap<(String, bool), BTreeMap<Key, Sent>>,
     pub cost: Cost,
+    pub rules: BTreeMap<String, RuleCost>,
+    /// What a reader must know before he trusts it.
+    pub notes: Vec<String>,
+}
+
+enum Rows {
+    Files(Inputs),
+    Kept(KeptRows),
+}
+
+enum Step {
+    File(Event),
+    Kept(Next),
+}
+
+impl Rows {
+    fn next(&mut self) -> Result<Option<Step>, Failure> {
+        Ok(match self {
+            Self::Files(inputs) => inputs.next()?.map(Step::File),
+            Self::Kept(kept) => kept.next()?.map(Step::Kept),
+        })
+    }
+
+    fn answer(&mut self, core: &mut Core, step: Step) -> Result<StepOutcome, Failure> {
+        let answered = match (self, step) {
+            (Self::Files(inputs), Step::File(event)) => return inputs.step(core, event),
+            (_, Step::Kept(Next::Rows(batch))) => {
+                core.without_repeats(batch).and_then(|batch| core.answer(batch))
+            }
+            (_, Step::Kept(Next::Ended(partition)) | Step::File(Event::Ended(partition))) => {
+                core.watermarks().release(partition);
+                core.release_waiting()
+            }
+            (Self::Kept(_), Step::File(_)) => Ok(StepOutcome::default()),
+        };
+        answered.map_err(Failure::outside)
+    }
 }
 
 /// Runs a set over all events.
 pub(super) fn run(
-    set: &RuleSet,
-    arguments: &Arguments,
+    mut parts: Parts,
+    events: &Events,
     labels: Option<&Labels>,
-    clock: &dyn Clock,
+    clock: &Arc<dyn Clock>,
 ) -> Result<Trial, Failure> {
-    let contract = set.catalog.contract.clone();
-    let policy = StreamPolicy { lateness: arguments.lateness, repeats: arguments.repeats };
-    let settings = CoreSettings::uniform(&contract, policy);
-    let made = Parts::of_files(set, settings);
-    let mut parts = made.map_err(parts_failure)?;
-    let mut inputs = Inputs::open(&contract, &arguments.input, BATCH_ROWS, &parts.used)?;
-    let mut trial = Trial {
-        rows: 0,
-        alerts: set.running().map(|rule| (rule.header.id.clone(), BTreeMap::new())).collect(),
-        cost: Cost { nanos_an_event: 0.0, state_bytes: 0 },
+    let mut rows = match events {
+        Events::Files(files) => Rows::Files(Inputs::open(&parts.contract, files, BATCH_ROWS, &parts.used)?),
+        Events::Kept(kept) => Rows::Kept(kept.rows(&parts)?),
     };
-    for partition in inputs.partitions() {
-        parts.core.watermarks().expect(partition);
+    let (partitions, notes, bar): (Vec<u32>, _, _) = match &rows {
+        Rows::Files(inputs) => (inputs.partitions().collect(), Vec::new(), inputs.progress()),
+        Rows::Kept(kept) => {
+            (kept.partitions().collect(), kept.notes(), terminal::progress(kept.total(), "rows"))
+        }
+    };
+    partitions.into_iter().for_each(|partition| parts.core.watermarks().expect(partition));
+    for emit in [Emit::OnArrival, Emit::InOrder] {
+        parts.core.engine_mut(emit).into_iter().for_each(|engine| engine.measure_all(clock));
     }
-    let bar = inputs.progress();
+    let ids = [&parts.on_arrival, &parts.in_order].into_iter().flat_map(|maker| maker.rules().iter());
+    let ids: Vec<String> = ids.map(|rule| rule.header.id.clone()).collect();
+    let mut trial = Trial {
+        events: 0,
+        latest: i64::MIN,
+        alerts: ids.iter().map(|id| ((id.clone(), false), BTreeMap::new())).collect(),
+        cost: Cost { nanos_an_event: 0.0, state_bytes: 0 },
+        rules: ids.into_iter().map(|id| (id, RuleCost::default())).collect(),
+        notes,
+    };
     let mut spent = Duration::ZERO;
-    let mut latest = i64::MIN;
-    while let Some(event) = inputs.next()? {
+    while let Some(step) = rows.next()? {
+        if let Step::Kept(Next::Rows(batch)) = &step {
+            trial.events += batch.rows.event_time.len() as u64;
+        }
         let began = clock.elapsed();
-        let outcome = inputs.step(&mut parts.core, event)?;
+        let outcome = rows.answer(&mut parts.core, step)?;
         spent += clock.elapsed().saturating_sub(began);
-        latest = latest.max(take(&mut parts, &outcome, labels, &mut trial));
-        bar.set_position(inputs.position());
+        bar.set_position(match &rows {
+            Rows::Files(inputs) => inputs.position(),
+            Rows::Kept(_) => trial.events,
+        });
+        trial.take(&mut parts, &outcome, labels);
     }
     let rest = parts.core.finish().map_err(Failure::outside)?;
-    latest = latest.max(take(&mut parts, &rest, labels, &mut trial));
     bar.finish_and_clear();
-    trial.rows = parts.core.counts().rows_in;
+    trial.take(&mut parts, &rest, labels);
+    trial.events += parts.core.counts().rows_in;
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    let nanos = spent.as_nanos() as f64 / trial.rows.max(1) as f64;
+    let nanos = spent.as_nanos() as f64 / trial.events.max(1) as f64;
     trial.cost.nanos_an_event = nanos;
-    if let Some(hours) = arguments.hours {
-        let from = EventTime(latest.saturating_sub(i64::from(hours) * 3_600_000_000));
-        trial.alerts.values_mut().for_each(|alerts| alerts.retain(|_, sent| sent.at > from));
-    }
+    settle(&mut parts, clock, &mut trial.rules);
     Ok(trial)
 }
 
-/// Takes the alerts of a step; hands on the latest event time of its rows.
-fn take(parts: &mut Parts, outcome: &StepOutcome, labels: Option<&Labels>, trial: &mut Trial) -> i64 {
-    let mut latest = i64::MIN;
-    for answered in &outcome.answered {
-        let maker = parts.maker(answered.emit);
-        let made = maker.make(&answered.batch, &answered.hits, answered.times());
-        let ids: Vec<String> = maker.rules().iter().map(|rule| rule.header.id.clone()).collect();
-        latest = latest.max(answered.batch.rows.event_time.iter().copied().max().unwrap_or(i64::MIN));
-        for alert in made.alerts {
-            let Some(alerts) = ids.get(alert.rule).and_then(|id| trial.alerts.get_mut(id)) else { continue };
-            let mut key = (alert.coordinates.clone(), 0);
-            while alerts.contains_key(&key) {
-                key.1 += 1;
-            }
-            alerts.insert(key, sent(alert, labels));
+impl Trial {
+    /// Another run over the same events: the quicker one counts.
+    pub(super) fn quicker(&mut self, other: &Self) {
+        self.cost = self.cost.quicker(other.cost);
+        for (cost, other) in self.rules.values_mut().zip(other.rules.values()) {
+            *cost = cost.quicker(*other);
         }
     }
-    let held: usize = parts.core.engines().map(|(_, engine)| engine.usage().bytes).sum();
-    trial.cost.state_bytes = trial.cost.state_bytes.max(held);
-    latest
+
+    /// Takes the alerts of a step, and what is held after it.
+    fn take(&mut self, parts: &mut Parts, outcome: &StepOutcome, labels: Option<&Labels>) {
+        for answered in &outcome.answered {
+            let maker = parts.maker(answered.emit);
+            let made = maker.make(&answered.batch, &answered.hits, answered.times());
+            let latest = answered.batch.rows.event_time.iter().max();
+            self.latest = latest.map_or(self.latest, |latest| self.latest.max(*latest));
+            for alert in made.alerts {
+                let id = maker.rules()[alert.rule].header.id.clone();
+                let shadow = maker.status(alert.rule) == Status::Shadow;
+                let alerts = self.alerts.entry((id, shadow)).or_default();
+                let mut key = (alert.coordinates.clone(), 0);
+                while alerts.contains_key(&key) {
+                    key.1 += 1;
+                }
+                alerts.insert(key, sent(alert, labels));
+            }
+            if let Some(watermark) = answered.watermarks.last().copied().map(EventTime) {
+                maker.passed(watermark);
+                drop(maker.close(watermark));
+            }
+        }
+        let held: usize = parts.core.engines().map(|(_, engine)| engine.usage().bytes).sum();
+        if held > self.cost.state_bytes {
+            self.cost.state_bytes = held;
+            super::costs::note_held(parts, &mut self.rules);
+        }
+    }
 }
 
 fn sent(alert: Alert, labels: Option<&Labels>) -> Sent {
@@ -136,18 +200,26 @@ fn sent(alert: Alert, labels: Option<&Labels>) -> Sent {
 #[derive(Debug, Serialize)]
 pub(super) struct Compared {
     pub events: u64,
+    /// Alerts after this event time are compared; none: all.
+    pub after: Option<String>,
     pub gained: u64,
     pub lost: u64,
     /// Before and after.
     pub cost: (Cost, Cost),
     /// Rules whose alerts differ, or all where labels are known.
     pub rules: Vec<RuleAlerts>,
+    /// Every rule of the new folder, and those that are gone.
+    pub rule_costs: Vec<RuleCosts>,
+    /// What a reader must know before he trusts it.
+    pub notes: Vec<String>,
 }
 
 /// The alerts of one rule before and after.
 #[derive(Debug, Serialize)]
 pub(super) struct RuleAlerts {
     pub rule: String,
+    /// Whether these are alerts in shadow, which count for nothing else here.
+    pub shadow: bool,
     pub before: u64,
     pub after: u64,
     pub gained: u64,
@@ -159,10 +231,21 @@ pub(super) struct RuleAlerts {
     pub lost_examples: Vec<Sent>,
 }
 
-/// Alerts by rule and record.
-pub(super) fn compared(before: &Trial, after: &Trial, examples: usize, labelled: bool) -> Compared {
+/// Alerts by rule and record, of the last so many hours where that is asked for.
+pub(super) fn compared(
+    [before, after]: &mut [Trial; 2],
+    hours: Option<u32>,
+    examples: usize,
+    labelled: bool,
+) -> Compared {
+    let latest = before.latest.max(after.latest);
+    let from = hours.map(|hours| EventTime(latest.saturating_sub(i64::from(hours) * HOUR)));
+    if let Some(from) = from {
+        let all = before.alerts.values_mut().chain(after.alerts.values_mut());
+        all.for_each(|alerts| alerts.retain(|_, sent| sent.at > from));
+    }
     let none = BTreeMap::new();
-    let ids: std::collections::BTreeSet<&String> = before.alerts.keys().chain(after.alerts.keys()).collect();
+    let ids: BTreeSet<&(String, bool)> = before.alerts.keys().chain(after.alerts.keys()).collect();
     let rules = ids.into_iter().map(|id| {
         let (old, new) = (before.alerts.get(id).unwrap_or(&none), after.alerts.get(id).unwrap_or(&none));
         let only = |one: &BTreeMap<Key, Sent>, other: &BTreeMap<Key, Sent>| -> Vec<Sent> {
@@ -175,7 +258,8 @@ pub(super) fn compared(before: &Trial, after: &Trial, examples: usize, labelled:
             list.truncate(examples);
         }
         RuleAlerts {
-            rule: id.clone(),
+            rule: id.0.clone(),
+            shadow: id.1,
             before: old.len() as u64,
             after: new.len() as u64,
             gained: counts.0,
@@ -188,11 +272,21 @@ pub(super) fn compared(before: &Trial, after: &Trial, examples: usize, labelled:
     });
     let rules: Vec<RuleAlerts> = rules.collect();
     Compared {
-        events: after.rows,
-        gained: rules.iter().map(|rule| rule.gained).sum(),
-        lost: rules.iter().map(|rule| rule.lost).sum(),
+        events: after.events,
+        after: from.map(|from| from.to_string()),
+        gained: rules.iter().filter(|rule| !rule.shadow).map(|rule| rule.gained).sum(),
+        lost: rules.iter().filter(|rule| !rule.shadow).map(|rule| rule.lost).sum(),
         cost: (before.cost, after.cost),
         rules: rules.into_iter().filter(|rule| labelled || rule.gained + rule.lost > 0).collect(),
+        rule_costs: rule_costs(&before.rules, &after.rules),
+        notes: before
+            .notes
+            .iter()
+            .chain(&after.notes)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .cloned()
+            .collect(),
     }
 }
 

@@ -96,6 +96,28 @@ fn a_gap_ends_the_coverage_and_is_said() {
 }
 
 #[test]
+fn beside_a_job_all_rows_are_read_around_a_gap_and_where_segments_are_merged_meanwhile() {
+    let history = open(Arc::new(InMemory::new()));
+    let own = |rows: std::ops::Range<i64>| rows.map(|offset| row(0, offset)).collect::<Vec<Row>>();
+    // More than a loader reads ahead.
+    let (first, second) = (own(0..60_000), own(60_010..150_000));
+    write_in_segments(&history, &first, 60_000);
+    write_in_segments(&history, &second, 10_000);
+    let small = history.segments(&pay(0), 1).unwrap().split_off(1);
+    let wanted = (0..3).map(|index| wanted(index, i64::MAX, i64::MIN)).collect();
+    let mut beside = history.beside(wanted, &contract(), &all_used(), partitions()).unwrap();
+    assert_eq!((beside.plans()[0].complete, beside.plans()[0].rows), (false, 149_990));
+    let mut rows = rows_of(&beside.next().unwrap().unwrap());
+    write_in_segments(&history, &second, 90_000);
+    let place = crate::history::Place { partition: pay(0), generation: 1 };
+    for segment in small {
+        history.objects.delete(&history.location(&place, &segment.name)).unwrap();
+    }
+    rows.extend(beside.flat_map(|batch| rows_of(&batch.unwrap())));
+    assert_eq!(offsets(&rows), (0..60_000).chain(60_010..150_000).collect::<Vec<_>>());
+}
+
+#[test]
 fn coverage_after_a_gap_is_complete_once_what_was_lost_is_too_old_to_matter() {
     let history = open(Arc::new(InMemory::new()));
     let writer = writer(&history, writer_settings(1000), 0);
