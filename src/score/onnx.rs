@@ -3,20 +3,32 @@
 //! Takes the bytes of a file with one input, a matrix of numbers with a row for each event; hands on a [`Graph`].
 //! Rows are given to it one by one: a batched product may round otherwise than a single one, and a score must not
 //! depend on what else was in the batch. What tract can't load is an error that names the operator. What would
-//! surprise: tract may panic on a file that is made to hurt it, which is caught here and is an error like the others.
+//! surprise: tract may panic on a file that is made to hurt it, which is caught here and is an error like the others;
+//! and a graph is loaded and tried on a thread of its own, for nothing can end it that takes too long.
+
+mod bounds;
+mod trees;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Array, Float64Array};
+use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::DimLike;
 
 use super::{CLASSES_MAX, FEATURES_MAX, Model};
 
-/// Operators whose answer differs from one run to the next.
-const CHANCE: [&str; 4] = ["Random", "Multinomial", "Bernoulli", "Dropout"];
+/// How long tract may take to load a graph.
+const LOAD_WAIT: Duration = Duration::from_secs(60);
+
+/// How long a prediction may take that is tried then.
+const TRIAL_WAIT: Duration = Duration::from_secs(10);
+
+/// Stack of the thread that loads: tract walks some things by recursion.
+const STACK_BYTES: usize = 64 << 20;
 
 /// A network or ensemble that tract runs.
 #[derive(Clone)]
@@ -34,35 +46,59 @@ impl std::fmt::Debug for Graph {
 
 /// Reads a model. Its values are those of the one output of real numbers: a number, or one for each class.
 pub(super) fn parse(bytes: &[u8]) -> Result<Model, String> {
-    caught(|| {
-        let (graph, features, producer) = load(bytes)?;
-        let classes = graph.row(&vec![0.0; features])?.len();
-        if classes == 0 || classes > CLASSES_MAX {
-            return Err(format!("its output has {classes} values for a row; 1 to {CLASSES_MAX} are taken"));
-        }
-        Ok(Model {
-            format: "ONNX",
-            objective: producer,
-            features,
-            classes,
-            graph: Some(graph),
-            ..Model::default()
-        })
+    if bytes.len() > bounds::BYTES_MAX {
+        return Err(format!("it has {} bytes, and up to {} are taken", bytes.len(), bounds::BYTES_MAX));
+    }
+    of_proto(caught(|| tract_onnx::onnx().proto_model_for_read(&mut &*bytes).map_err(told))?)
+}
+
+fn of_proto(proto: ModelProto) -> Result<Model, String> {
+    let (tell, loaded) = crossbeam_channel::bounded(2);
+    let work = move || {
+        let graph = caught(|| load(&proto));
+        // Who has stopped waiting needs no answer.
+        let _ = tell.send(Stage::Loaded);
+        let _ = tell.send(Stage::Tried(graph.and_then(|graph| caught(|| tried(graph)))));
+    };
+    let thread = std::thread::Builder::new().name("onnx".to_owned()).stack_size(STACK_BYTES).spawn(work);
+    thread.map_err(|cause| format!("no thread can be started to load it: {cause}"))?;
+    let late = |what: &str, wait: Duration| format!("{what} takes more than {} seconds", wait.as_secs());
+    loaded.recv_timeout(LOAD_WAIT).map_err(|_| late("loading it", LOAD_WAIT))?;
+    match loaded.recv_timeout(TRIAL_WAIT) {
+        Ok(Stage::Tried(model)) => model,
+        _ => Err(late("a prediction", TRIAL_WAIT)),
+    }
+}
+
+/// What the thread that loads a graph has come to.
+enum Stage {
+    Loaded,
+    Tried(Result<Model, String>),
+}
+
+/// The model of a graph that gives a sound answer.
+fn tried((graph, features, producer): (Graph, usize, String)) -> Result<Model, String> {
+    let classes = graph.row(&vec![0.0; features])?.len();
+    if classes == 0 || classes > CLASSES_MAX {
+        return Err(format!("its output has {classes} values for a row; 1 to {CLASSES_MAX} are taken"));
+    }
+    Ok(Model {
+        format: "ONNX",
+        objective: producer,
+        features,
+        classes,
+        graph: Some(graph),
+        ..Model::default()
     })
 }
 
 /// The graph, the width of its input, and what program wrote it.
-fn load(bytes: &[u8]) -> Result<(Graph, usize, String), String> {
-    let told = |error: TractError| advised(&format!("{error:#}"));
-    let onnx = tract_onnx::onnx();
-    let proto = onnx.proto_model_for_read(&mut &*bytes).map_err(told)?;
-    let operators = proto.graph.iter().flat_map(|graph| &graph.node).map(|node| node.op_type.as_str());
-    for operator in operators {
-        if CHANCE.iter().any(|chance| operator.starts_with(chance)) {
-            return Err(format!("{operator} draws by chance, and a score must be the same each time"));
-        }
-    }
-    let model = onnx.model_for_proto_model(&proto).map_err(told)?;
+fn load(proto: &ModelProto) -> Result<(Graph, usize, String), String> {
+    // What a file says of the values between its operators is not needed.
+    let onnx = tract_onnx::onnx().with_ignore_value_info(true);
+    let operators = &bounds::graph_of(proto)?.node;
+    operators.iter().filter(|node| node.op_type == "TreeEnsembleClassifier").try_for_each(trees::check)?;
+    let model = onnx.model_for_proto_model(proto).map_err(told)?;
     let inputs = model.input_outlets().map_err(told)?;
     let [input] = inputs else {
         return Err(format!(
@@ -86,8 +122,12 @@ fn load(bytes: &[u8]) -> Result<(Graph, usize, String), String> {
             ));
         }
     };
-    let model = model.with_input_fact(0, kind.fact([1, features]).into()).map_err(told)?;
+    let mut model = model.with_input_fact(0, kind.fact([1, features]).into()).map_err(told)?;
+    bounds::infer(&mut model)?;
+    let model = model.into_typed().map_err(told)?;
+    bounds::check(&model)?;
     let model = model.into_optimized().map_err(told)?;
+    bounds::check(&model)?;
     let numbers = |fact: &TypedFact| fact.datum_type.is_float();
     let facts = (0..model.output_outlets().map_err(told)?.len()).map(|at| model.output_fact(at));
     let facts = facts.collect::<TractResult<Vec<_>>>().map_err(told)?;
@@ -96,7 +136,11 @@ fn load(bytes: &[u8]) -> Result<(Graph, usize, String), String> {
         return Err(format!("{} of its outputs are real numbers, and one is taken", found.len()));
     };
     let plan = model.into_runnable().map_err(told)?;
-    Ok((Graph { plan, input: kind, output }, features, proto.producer_name))
+    Ok((Graph { plan, input: kind, output }, features, proto.producer_name.clone()))
+}
+
+fn told(error: TractError) -> String {
+    advised(&format!("{error:#}"))
 }
 
 /// What to do about an operator that is known to be missing.
@@ -157,3 +201,6 @@ impl Graph {
         answer().map_err(|error| format!("{error:#}"))
     }
 }
+
+#[cfg(test)]
+mod tests;
