@@ -128,6 +128,7 @@ fn nodes_of(fields: &Fields) -> Result<Vec<Described>, String> {
     if lengths.iter().any(|length| *length != splits) {
         return Err(format!("the arrays of its {splits} splits have other lengths: {lengths:?}"));
     }
+    let mut sets = if kinds.iter().any(|kind| kind & 1 == 1) { Sets::of(fields)? } else { Sets::default() };
     let mut nodes = Vec::with_capacity(splits + leaves.len());
     for node in 0..splits {
         // A negative link is the complement of a leaf's number; leaves stand behind the splits here.
@@ -139,7 +140,7 @@ fn nodes_of(fields: &Fields) -> Result<Vec<Described>, String> {
             };
             place.ok_or_else(|| format!("split {node} leads to {to}"))
         };
-        let test = test_of(fields, kinds[node], thresholds[node])
+        let test = test_of(&mut sets, kinds[node], thresholds[node])
             .map_err(|cause| format!("split {node}: {cause}"))?;
         nodes.push(Described::Split {
             feature: features[node],
@@ -163,16 +164,12 @@ fn covers_of(fields: &Fields, nodes: usize) -> Vec<f64> {
     covers.ok().filter(|covers| covers.len() == nodes).unwrap_or_default()
 }
 
-fn test_of(fields: &Fields, kind: u8, threshold: f64) -> Result<Test, String> {
+fn test_of(sets: &mut Sets, kind: u8, threshold: f64) -> Result<Test, String> {
     if threshold.is_nan() {
         return Err("its threshold is no number".to_owned());
     }
     if kind & 1 == 1 {
-        return Ok(Test::OneOf {
-            categories: categories(fields, threshold)?,
-            member_left: true,
-            missing_left: false,
-        });
+        return Ok(Test::OneOf { categories: sets.set(threshold)?, member_left: true, missing_left: false });
     }
     let default_left = kind & 2 != 0;
     Ok(match kind >> 2 & 3 {
@@ -184,32 +181,39 @@ fn test_of(fields: &Fields, kind: u8, threshold: f64) -> Result<Test, String> {
     })
 }
 
-/// The set of a categorical split: bits in 32-bit words, from one boundary to the next.
-fn categories(fields: &Fields, index: f64) -> Result<Vec<u32>, String> {
-    let boundaries =
-        fields.get("cat_boundaries").ok_or("it splits on categories, and cat_boundaries is missing")?;
-    let words = fields.get("cat_threshold").ok_or("it splits on categories, and cat_threshold is missing")?;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
-    let index = index as usize;
-    let mut bounds = boundaries.split_whitespace().skip(index).map(|bound| bound.parse::<usize>().ok());
-    let (Some(Some(start)), Some(Some(end))) = (bounds.next(), bounds.next()) else {
-        return Err(format!("set {index} of categories has no boundaries"));
-    };
-    let length =
-        end.checked_sub(start).ok_or_else(|| format!("set {index} of categories ends before it starts"))?;
-    let mut set = Vec::new();
-    let mut read = 0_u32;
-    for word in words.split_whitespace().skip(start).take(length) {
-        let bits: u32 = word.parse().map_err(|_| format!("{word:?} in cat_threshold is no 32-bit word"))?;
-        set.extend(
-            (0..32).filter(|bit| bits >> bit & 1 == 1).map(|bit| read.saturating_mul(32).saturating_add(bit)),
-        );
-        read = read.saturating_add(1);
+/// The sets of a tree's categorical splits: bits in 32-bit words, from one boundary to the next.
+#[derive(Default)]
+struct Sets {
+    bounds: Vec<usize>,
+    words: Vec<u32>,
+    /// Words that splits have not taken yet: a word is one split's.
+    left: usize,
+}
+
+impl Sets {
+    fn of(fields: &Fields) -> Result<Self, String> {
+        let words = many::<u32>(fields, "cat_threshold")?;
+        Ok(Self { bounds: many(fields, "cat_boundaries")?, left: words.len(), words })
     }
-    if read as usize != length {
-        return Err(format!("set {index} of categories goes past the end of cat_threshold"));
+
+    fn set(&mut self, index: f64) -> Result<Vec<u32>, String> {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
+        let index = index as usize;
+        let bounds = self.bounds.get(index).zip(self.bounds.get(index.saturating_add(1)));
+        let (start, end) = bounds.ok_or_else(|| format!("set {index} of categories has no boundaries"))?;
+        let words = self
+            .words
+            .get(*start..*end)
+            .ok_or_else(|| format!("set {index} of categories goes past the end of cat_threshold"))?;
+        self.left = self
+            .left
+            .checked_sub(words.len())
+            .ok_or_else(|| format!("set {index} of categories is another split's as well"))?;
+        let bits = words.iter().zip((0_u32..).step_by(32)).flat_map(|(word, first)| {
+            (0..32).filter(move |bit| word >> bit & 1 == 1).map(move |bit| first.saturating_add(bit))
+        });
+        Ok(bits.collect())
     }
-    Ok(set)
 }
 
 fn one<T: FromStr>(fields: &Fields, name: &str) -> Result<T, String> {

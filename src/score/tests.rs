@@ -8,6 +8,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Model;
 
+mod hostile;
+
 const MODELS: [&str; 13] = [
     "xgb_logistic.json",
     "xgb_squared.ubj",

@@ -10,6 +10,8 @@ const DEPTH_MAX: usize = 512;
 const NODES_MAX: usize = 1 << 22;
 /// Values this close to zero are zero to LightGBM (`kZeroThreshold`, a float32).
 const ZERO_MAX: f64 = 1e-35_f32 as f64;
+/// Words of a bit set that cost too little to be spared.
+const WORDS_FREE: usize = 16;
 /// Categories from here on are in no set.
 const CATEGORY_MAX: f64 = 16_777_216.0;
 
@@ -79,11 +81,18 @@ pub(super) enum Plain {
     Other,
 }
 
-/// Categories as a bit set.
+/// Categories.
 #[derive(Debug, Clone)]
 struct Set {
-    bits: Vec<u64>,
+    members: Members,
     member_left: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Members {
+    Bits(Vec<u64>),
+    /// In order: bits would take two megabytes for one high category.
+    Few(Vec<u32>),
 }
 
 impl Tree {
@@ -282,9 +291,17 @@ impl Set {
         if f64::from(highest) >= CATEGORY_MAX {
             return Err(format!("category {highest} is above the {CATEGORY_MAX} that can be told apart"));
         }
-        let mut bits = vec![0_u64; highest as usize / 64 + 1];
-        categories.iter().for_each(|category| bits[*category as usize / 64] |= 1 << (category % 64));
-        Ok(Self { bits, member_left })
+        let words = highest as usize / 64 + 1;
+        let members = if words <= categories.len() + WORDS_FREE {
+            let mut bits = vec![0_u64; words];
+            categories.iter().for_each(|category| bits[*category as usize / 64] |= 1 << (category % 64));
+            Members::Bits(bits)
+        } else {
+            let mut few = categories.to_vec();
+            few.sort_unstable();
+            Members::Few(few)
+        };
+        Ok(Self { members, member_left })
     }
 
     /// Fractions are cut off, as the libraries do: -0.5 is category 0.
@@ -293,7 +310,12 @@ impl Set {
         if !(x > -1.0 && x < CATEGORY_MAX) {
             return false;
         }
-        let category = x as usize;
-        self.bits.get(category / 64).is_some_and(|word| word >> (category % 64) & 1 == 1)
+        let category = x as u32;
+        match &self.members {
+            Members::Bits(bits) => {
+                bits.get(category as usize / 64).is_some_and(|word| word >> (category % 64) & 1 == 1)
+            }
+            Members::Few(few) => few.binary_search(&category).is_ok(),
+        }
     }
 }

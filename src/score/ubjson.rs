@@ -1,7 +1,7 @@
 //! UBJSON (draft 12), as XGBoost writes it, read into a JSON value.
 //!
 //! Takes bytes; hands on a value. Depth is bounded and lengths are held against the bytes that are left before
-//! anything is allocated, so a hostile file costs no more than its size.
+//! anything is allocated, so a hostile file costs no more than a fixed multiple of its size.
 
 use serde_json::{Map, Number, Value};
 

@@ -191,7 +191,7 @@ impl Watch {
             return;
         }
         for (column, missing) in columns.iter().zip(&self.missing) {
-            missing.fetch_add(column.null_count() as u64, Ordering::Relaxed);
+            missing.fetch_add(missing_of(column), Ordering::Relaxed);
         }
         let before = self.rows.fetch_add(rows as u64, Ordering::Relaxed);
         let first = usize::try_from((ROWS_A_SAMPLE - before % ROWS_A_SAMPLE) % ROWS_A_SAMPLE).unwrap_or(0);
@@ -248,6 +248,13 @@ impl Watch {
         let spreads = spreads.collect();
         (rows > 0).then(|| Baseline { schema: SCHEMA.to_owned(), version: version.to_owned(), rows, spreads })
     }
+}
+
+/// Values that a model takes as missing: null, and NaN as well.
+fn missing_of(column: &Float64Array) -> u64 {
+    let not_a_number = column.values().iter().enumerate().filter(|(_, value)| value.is_nan());
+    let among_valid = not_a_number.filter(|(row, _)| column.is_valid(*row)).count();
+    (column.null_count() + among_valid) as u64
 }
 
 impl State {
@@ -345,6 +352,9 @@ mod tests {
         watch.pause(true);
         noted(&watch, &[Some(1.0); 100], None);
         assert_eq!(watch.missing(), (0, vec![0]));
+        watch.pause(false);
+        noted(&watch, &[Some(f64::NAN), None, Some(1.0)], None);
+        assert_eq!(watch.missing(), (3, vec![2]), "NaN is missing to a model, as null is");
         assert!(Baseline::parse(b"{}").is_err());
     }
 }

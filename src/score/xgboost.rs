@@ -206,6 +206,11 @@ fn sets_of(tree: &Value) -> Result<Vec<(usize, Vec<u32>)>, String> {
     if starts.len() != nodes.len() || sizes.len() != nodes.len() {
         return Err("categories_nodes, _segments and _sizes have different lengths".to_owned());
     }
+    // A category is one node's: else a small file could ask for any number of them.
+    let taken = sizes.iter().fold(0_u64, |sum, size| sum.saturating_add(size.unsigned_abs()));
+    if taken > categories.len() as u64 {
+        return Err(format!("its nodes take {taken} categories, and there are {}", categories.len()));
+    }
     let mut sets = Vec::with_capacity(nodes.len());
     for ((node, start), size) in nodes.into_iter().zip(starts).zip(sizes) {
         let range = usize::try_from(start).ok().zip(usize::try_from(size).ok());
