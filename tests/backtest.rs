@@ -136,6 +136,18 @@ fn figures_are_those_of_a_plain_loop() {
 }
 
 #[test]
+fn alerts_that_are_written_are_those_of_the_scored_period_and_dedup_knows_what_came_before_it() {
+    let (scratch, _) = world();
+    backtest(&scratch, "--label-column is_fraud --output all.ndjson");
+    backtest(&scratch, "--label-column is_fraud --from 2026-01-02 --until 2026-01-03 --output day.ndjson");
+    let rows = |file: &str| std::fs::read_to_string(scratch.path(file)).unwrap();
+    let (all, day) = (rows("all.ndjson"), rows("day.ndjson"));
+    let of_day: Vec<&str> = all.lines().filter(|row| row.contains("\"event_time\":\"2026-01-02T")).collect();
+    assert!(of_day.len() > 10 && of_day.len() < all.lines().count());
+    assert_eq!(day.lines().collect::<Vec<_>>(), of_day);
+}
+
+#[test]
 fn a_file_of_labels_gives_the_same_figures_as_a_column() {
     let (scratch, payments) = world();
     scratch.write("labels.ndjson", &labels(&payments));

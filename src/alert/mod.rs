@@ -281,10 +281,25 @@ impl AlertMaker {
 
     /// Alerts of one batch's hits.
     pub fn make(&mut self, batch: &DecodedBatch, hits: &RuleHits, times: RowTimes<'_>) -> AlertBatch {
+        self.make_of(batch, hits, times, |_| true)
+    }
+
+    /// The same; hits of other rows than those `wanted` are judged, and nothing is told of them.
+    pub fn make_of(
+        &mut self,
+        batch: &DecodedBatch,
+        hits: &RuleHits,
+        times: RowTimes<'_>,
+        wanted: impl Fn(u32) -> bool,
+    ) -> AlertBatch {
         let mut made = AlertBatch::default();
-        for (index, _, place) in in_order_of_rows(batch, hits, times) {
+        for (index, hit, place) in in_order_of_rows(batch, hits, times) {
             self.close_within(times.watermarks, place.watermark, &mut made);
-            self.alert(&hits.hits[index], &place, &mut made);
+            if wanted(place.row) {
+                self.alert(&hits.hits[index], &place, &mut made);
+            } else {
+                self.judge(&hits.hits[index], hit, place.moment());
+            }
         }
         if let Some(watermark) = times.watermarks.last() {
             self.close_within(times.watermarks, *watermark, &mut made);
@@ -304,8 +319,7 @@ impl AlertMaker {
     }
 
     fn alert(&mut self, found: &QueryHits, place: &Place<'_>, made: &mut AlertBatch) {
-        let moment = Moment { event_time: place.event_time(), watermark: EventTime(place.watermark) };
-        match self.judge(found, place.hit, moment) {
+        match self.judge(found, place.hit, place.moment()) {
             Verdict::OutOfValidity => made.out_of_validity += 1,
             Verdict::SwitchedOff => made.switched_off += 1,
             Verdict::Suppressed => {

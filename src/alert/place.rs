@@ -1,6 +1,6 @@
 //! Hits one by one: the row of each, where its record stands, and its place among the hits of that row.
 
-use super::RowTimes;
+use super::{Moment, RowTimes};
 use crate::decode::DecodedBatch;
 use crate::event::{Coordinates, EventTime, Offset};
 use crate::graph::RuleHits;
@@ -42,6 +42,10 @@ impl Place<'_> {
 
     pub(super) fn event_time(&self) -> EventTime {
         EventTime(self.batch.rows.event_time[self.row as usize])
+    }
+
+    pub(super) fn moment(&self) -> Moment {
+        Moment { event_time: self.event_time(), watermark: EventTime(self.watermark) }
     }
 }
 

@@ -56,7 +56,7 @@ struct Collector {
     table: EventTable,
     reported: Judge,
     other: Option<(Judge, Vec<Vec<Placed>>)>,
-    messages: Option<AlertMaker>,
+    messages: Option<(AlertMaker, Bounds)>,
     alerts: Vec<(u32, Alert)>,
 }
 
@@ -86,7 +86,10 @@ pub(super) fn collect(
             let placed = vec![Vec::new(); judge.flags.len()];
             (judge, placed)
         }),
-        messages: arguments.output.is_some().then(|| maker(of_order(&prepared.set, emit))),
+        messages: arguments
+            .output
+            .is_some()
+            .then(|| (maker(of_order(&prepared.set, emit)), Bounds::of(arguments))),
         alerts: Vec::new(),
     };
     let counts = feed(&mut inputs, core, &mut collector, &Period::of(prepared, arguments))?;
@@ -143,21 +146,33 @@ fn feed(
     Ok(core.counts().into_owned())
 }
 
-/// What of the events is scored, for models: what they are given before only fills windows.
-struct Period<'a> {
-    set: &'a RuleSet,
+/// The event times that are scored.
+#[derive(Clone, Copy)]
+struct Bounds {
     from: i64,
     until: i64,
 }
 
+impl Bounds {
+    fn of(arguments: &Arguments) -> Self {
+        let bound = |time: Option<EventTime>, none| time.map_or(none, |time| time.0);
+        Self { from: bound(arguments.from, i64::MIN), until: bound(arguments.until, i64::MAX) }
+    }
+
+    fn hold(self, time: i64) -> bool {
+        self.from <= time && time < self.until
+    }
+}
+
+/// What of the events is scored, for models: what they are given before only fills windows.
+struct Period<'a> {
+    set: &'a RuleSet,
+    bounds: Bounds,
+}
+
 impl<'a> Period<'a> {
     fn of(prepared: &'a Prepared, arguments: &Arguments) -> Self {
-        let bound = |time: Option<EventTime>, none| time.map_or(none, |time| time.0);
-        let period = Self {
-            set: &prepared.set,
-            from: bound(arguments.from, i64::MIN),
-            until: bound(arguments.until, i64::MAX),
-        };
+        let period = Self { set: &prepared.set, bounds: Bounds::of(arguments) };
         period.at(i64::MIN);
         period
     }
@@ -172,7 +187,7 @@ impl<'a> Period<'a> {
     }
 
     fn at(&self, time: i64) {
-        let within = self.from <= time && time < self.until;
+        let within = self.bounds.hold(time);
         self.set.catalog.known_models().for_each(|model| model.pause(!within));
     }
 }
@@ -201,10 +216,14 @@ impl Collector {
             note(flags, event, raised.alerts);
             flags.points.extend(raised.points.filter(|_| event != NO_EVENT).map(|points| (event, points)));
         }
-        if let Some(messages) = &mut self.messages {
-            let made = messages.make(&answered.batch, &answered.hits, answered.times());
-            let scored = made.alerts.into_iter().map(|alert| (events[alert.row as usize], alert));
-            self.alerts.extend(scored.filter(|(event, _)| *event != NO_EVENT));
+        if let Some((messages, bounds)) = &mut self.messages {
+            // What moved a model costs a thousand predictions: it is worked out only for what is written.
+            let scored = |row: u32| {
+                let row = row as usize;
+                events[row] != NO_EVENT && bounds.hold(answered.batch.rows.event_time[row])
+            };
+            let made = messages.make_of(&answered.batch, &answered.hits, answered.times(), scored);
+            self.alerts.extend(made.alerts.into_iter().map(|alert| (events[alert.row as usize], alert)));
         }
         Ok(())
     }
