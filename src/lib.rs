@@ -100,6 +100,10 @@
 //! **Weights are fitted here, not by a library.** It is one convex minimum over what rules say, a hundred lines that add no
 //! dependency to the job; a test compares it with scikit-learn.
 //!
+//! **Weights are part of what judges.** They change with the rules or alone, by the same way: prepared aside, agreed on, in
+//! force between two batches, their version behind the rule set's in every note and header. Nothing rests on weights but
+//! decisions, and a decision before the commit is not made again; so a start needs no weights of before.
+//!
 //! **A shallow tree is walked as a perfect one.** Its questions then need no links and no case for what is missing, at the
 //! cost of places for leaves that stand higher; past eight levels these would be too many.
 //!
@@ -196,6 +200,7 @@
 //! | messages to be delivered | 100,000 or 128 MiB | `source::kafka::properties` | `publish` waits |
 //! | alerts of one Parquet file | 100,000 | `sink::parquet` | the file is completed |
 //! | rows of a list | 5,000,000 | `sql::list` | the list is refused |
+//! | an ONNX model | 64 MiB, 10,000 operators, 67,108,864 numbers between them, 60 s to load | `score::onnx` | the model is refused |
 //! | depth of a rules folder | 16 | `rules::folder` | deeper folders are not read |
 //! | window state | what is inside the frames; frames without a bound in time keep every key | [`WindowState::usage`](window::WindowState::usage) | the job ends at `limits.memory` |
 

@@ -37,5 +37,6 @@ mod sql_refused;
 mod sql_traps;
 mod support;
 mod takeover;
+mod weights;
 mod why;
 mod window_reference;

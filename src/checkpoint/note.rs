@@ -24,7 +24,7 @@ pub struct Note {
     /// Latest event time of the partition, microseconds; none before the first row.
     #[serde(rename = "latest", default, skip_serializing_if = "Option::is_none")]
     pub latest: Option<i64>,
-    /// Version of the rule set that answered.
+    /// Version of the rule set that answered, and of the weights that decided.
     #[serde(rename = "rules", default)]
     pub ruleset: String,
     /// How many partitions the topic had.

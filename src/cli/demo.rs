@@ -78,7 +78,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let broker = EmbeddedBroker::start(&topics).map_err(Failure::outside)?;
     let address = broker.bootstrap_servers();
     let loaded = settings(arguments, &address)?;
-    let in_force = InForce::new(open_sound_rules(&arguments.rules, None, answer_order(&loaded.settings))?);
+    let set = open_sound_rules(&arguments.rules, None, answer_order(&loaded.settings))?;
+    let in_force = InForce::new(set, None);
     let shared = Shared::default();
     stop_on_signal(Arc::clone(&shared.stop))?;
     let clock = SystemClock::start();

@@ -1,31 +1,46 @@
-//! The rule set in force and its switches, shared by the job and by those who prepare changes aside.
+//! The rule set in force, its switches, and how events are decided, shared by the job and by those who prepare changes aside.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::alert::AlertSettings;
+use crate::decision::DecisionSettings;
 use crate::rules::{RuleSet, Standings};
+
+/// What rows are judged by: rules, and what makes decisions of their hits.
+#[derive(Clone)]
+pub(super) struct Judging {
+    pub set: Arc<RuleSet>,
+    /// None where no decisions are made.
+    pub decisions: Option<DecisionSettings>,
+}
 
 /// What is in force.
 pub(super) struct InForce {
-    set: Mutex<Arc<RuleSet>>,
+    judging: Mutex<Judging>,
     standings: Mutex<Standings>,
     alerts: OnceLock<AlertSettings>,
 }
 
 impl InForce {
     /// Begins with a rule set, every rule as it is written.
-    pub(super) fn new(set: RuleSet) -> Self {
-        Self { set: Mutex::new(Arc::new(set)), standings: Mutex::default(), alerts: OnceLock::new() }
+    pub(super) fn new(set: RuleSet, decisions: Option<DecisionSettings>) -> Self {
+        let judging = Mutex::new(Judging { set: Arc::new(set), decisions });
+        Self { judging, standings: Mutex::default(), alerts: OnceLock::new() }
+    }
+
+    /// What rows are judged by.
+    pub(super) fn judging(&self) -> Judging {
+        locked(&self.judging).clone()
     }
 
     /// The rule set.
     pub(super) fn set(&self) -> Arc<RuleSet> {
-        Arc::clone(&locked(&self.set))
+        self.judging().set
     }
 
-    /// From here on another rule set is in force.
-    pub(super) fn replace(&self, set: Arc<RuleSet>) {
-        *locked(&self.set) = set;
+    /// From here on rows are judged by this.
+    pub(super) fn replace(&self, judging: Judging) {
+        *locked(&self.judging) = judging;
     }
 
     /// Rules that are switched off.

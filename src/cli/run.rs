@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::decision_settings::decision_settings;
 use super::failure::{Exit, Failure};
-use super::in_force::InForce;
+use super::in_force::{InForce, Judging};
 use super::job::open_sound_rules;
 use super::service::{Identity, answer_order, job_failure, kafka_settings, start, stop_on_signal, unbound};
 use super::terminal;
 use crate::console::{ConnectionLimits, Console, Told};
 use crate::diagnostic::{Severity, render_all};
 use crate::event::{Clock, SystemClock};
-use crate::pipeline::{Accept, Changed, Changes, Core, JobEvent, Observers, Peers};
+use crate::pipeline::{Accept, Changed, Changes, Core, JobEvent, Observers, Peers, version_with};
 use crate::settings::{Loaded, Purpose, Settings};
 
 /// Run the job that a settings file describes, until SIGTERM or Ctrl-C.
@@ -78,7 +79,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let identity = identity(arguments, settings)?;
     let observers = Observers::start(settings.job.grace.to_std());
     let console = console(settings, &observers)?;
-    let in_force = InForce::new(set);
+    let decisions = decision_settings(settings).map_err(Failure::usage)?;
+    let in_force = InForce::new(set, decisions);
     let core = run_with_changes(settings, &in_force, &clock, &identity, observers, &stop)?;
     drop(console);
     let counts = core.counts();
@@ -134,11 +136,11 @@ fn run_with_changes(
         if let Some(follower) = &follower {
             scope.spawn(|| follower.run());
         }
-        let set = in_force.set();
+        let Judging { set, decisions } = in_force.judging();
         tracing::info!(
             job = settings.job.name,
             rules = set.running().count(),
-            ruleset = set.version,
+            ruleset = version_with(&set.version, decisions.as_ref()),
             "running"
         );
         let mut report = Report::default();

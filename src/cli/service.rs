@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::decision_settings::{decision_settings, weight_faults};
+use super::decision_settings::weight_faults;
 use super::failure::{Exit, Failure};
-use super::in_force::InForce;
+use super::in_force::{InForce, Judging};
 use super::label_columns::{label_columns, label_faults};
 use crate::alert::AlertSettings;
 use crate::decode::{DecodeLimits, FieldBinding, StreamBinding, TimeUnitText, Unused};
@@ -138,10 +138,11 @@ pub(super) fn start<'a>(
     let alerts = in_force.alerts(|| AlertSettings {
         cluster: cluster.clone(),
         generations: policy.recovery.generations.clone(),
-        tell_held_back: policy.decisions.is_some(),
+        tell_held_back: settings.output.decisions.is_some(),
     });
     let parts = move || {
-        let mut parts = parts(settings, &in_force.set(), alerts)?;
+        let Judging { set, decisions } = in_force.judging();
+        let mut parts = parts(settings, &set, alerts)?.deciding(decisions);
         parts.set_standings(in_force.standings());
         Ok(parts)
     };
@@ -196,12 +197,13 @@ pub(super) fn parts(settings: &Settings, set: &RuleSet, alerts: &AlertSettings) 
 }
 
 /// What makes the same, to follow other parts.
-pub(super) fn next_parts(settings: &Settings, set: Arc<RuleSet>, alerts: AlertSettings) -> NextParts {
+pub(super) fn next_parts(settings: &Settings, judging: Judging, alerts: AlertSettings) -> NextParts {
     let settings = settings.clone();
     Arc::new(move |before| {
+        let Judging { set, decisions } = judging.clone();
         let (bindings, core) = (bindings(&settings, &set), core_settings(&settings, &set));
         let made = Parts::after(&set, &bindings, decode_limits(&settings), (core, &alerts), Some(before));
-        made.map_err(|error| JobError::Rules(error.to_string()))
+        made.map(|parts| parts.deciding(decisions)).map_err(|error| JobError::Rules(error.to_string()))
     })
 }
 
@@ -244,7 +246,6 @@ pub(super) fn policy(
             time: Some(settings.limits.rule_time.to_std()).filter(|time| !time.is_zero()),
             memory: settings.limits.rule_memory.map(ByteSize::bytes),
         },
-        decisions: settings.output.decisions.as_ref().map(|_| decision_settings(settings)).transpose()?,
         recovery,
     })
 }

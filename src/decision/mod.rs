@@ -43,6 +43,16 @@ pub struct DecisionSettings {
     pub thresholds: Thresholds,
 }
 
+impl DecisionSettings {
+    /// Version of the weights that scores rest on; none where they rest on none.
+    pub fn weights_version(&self) -> Option<String> {
+        match &self.combination {
+            Combination::Logistic { weights } => Some(weights.version()),
+            _ => None,
+        }
+    }
+}
+
 /// One decision, ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {

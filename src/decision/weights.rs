@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 const SCHEMA: &str = "tollgate.weights/1";
 
@@ -101,6 +102,12 @@ impl Weights {
         text
     }
 
+    /// Hash of what changes decisions, 12 hex digits: what the fit was made on is no part of it.
+    pub fn version(&self) -> String {
+        let bare = Self { fit: BTreeMap::new(), ..self.clone() };
+        Sha256::digest(bare.text()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The chance of a fraud by the points of hits; a rule without a weight moves nothing.
     #[expect(clippy::cast_precision_loss, reason = "points stay far below 2^53")]
     pub fn chance<'a>(&self, hits: impl Iterator<Item = (&'a str, i64)>) -> f64 {
@@ -125,5 +132,19 @@ mod tests {
         assert!(wrong("0.034", "inf").contains("no finite number"));
         assert!(wrong("review = 420", "review = 420\nblock = 7").contains("never be reached"));
         assert!(wrong("review", "revue").contains("revue"));
+    }
+
+    #[test]
+    fn a_version_is_of_what_changes_decisions() {
+        let weights = Weights::new(1000, -6.125, BTreeMap::from([("card-velocity".to_owned(), 0.034)]));
+        let read =
+            |from: &str, to: &str| Weights::parse(&weights.text().replace(from, to)).unwrap().version();
+        assert_eq!(weights.version().len(), 12);
+        assert_eq!(read("[fit]\n", "[fit]\nfrauds = \"17\" # of 1,000\n"), weights.version());
+        for (from, to) in
+            [("0.034", "0.035"), ("-6.125", "-6.0"), ("1000", "999"), ("bias", "block = 7\nbias")]
+        {
+            assert_ne!(read(from, to), weights.version(), "{to}");
+        }
     }
 }

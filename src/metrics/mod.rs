@@ -59,6 +59,8 @@ struct Remembered {
     rules: Vec<[String; 2]>,
     partitions: Vec<[String; 2]>,
     windows: Vec<[String; 3]>,
+    /// Missing values by model and input; under an empty name the rows of a model.
+    models: BTreeMap<[String; 2], u64>,
     rule_set: Option<String>,
 }
 

@@ -79,8 +79,10 @@ metrics! {
     RULE_PRECISION = Gauge "tollgate_rule_precision_ratio" RULE, "Share of a rule's labelled hits that were fraud";
     RULE_RECALL = Gauge "tollgate_rule_recall_ratio" RULE, "Share of the labelled frauds that a rule hit";
     MODEL_STABILITY = Gauge "tollgate_model_stability_index" MODEL, "Population stability index of an input or a score against the training period of its model: below 0.1 little has moved, above 0.25 much has";
+    MODEL_ROWS = Counter "tollgate_model_rows_total" &["model"], "Rows that a model was asked about";
+    MODEL_MISSING_VALUES = Counter "tollgate_model_missing_values_total" MODEL, "Rows that a model was asked about in which an input was missing";
     MODEL_MISSING = Gauge "tollgate_model_missing_ratio" MODEL, "Share of the rows that a model was asked about in which an input was missing";
-    RELOADS = Counter "tollgate_reloads_total" &["result"], "Changes of the rules folder: done, or refused";
+    RELOADS = Counter "tollgate_reloads_total" &["result"], "Changes of the rules folder or of weights: done, or refused";
     RULE_SET = Gauge "tollgate_rule_set_info" &["version"], "Always 1: the rule set in force";
 
     LAG_RECORDS = Gauge "tollgate_lag_records" PARTITION, "Records in the partition that the job has not read yet";

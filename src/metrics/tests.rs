@@ -100,6 +100,15 @@ fn value(metrics: &Metrics, name: &str, labels: &[&str]) -> Option<f64> {
     Some(first)
 }
 
+fn model(name: &str, rows: u64, missing: u64) -> ModelUse<'_> {
+    ModelUse {
+        model: name,
+        rows,
+        missing: vec![("amount", missing)],
+        moved: vec![("amount", 0.2), ("score", 0.3)],
+    }
+}
+
 /// Metrics with at least one series each.
 fn used() -> Metrics {
     let metrics = metrics();
@@ -118,12 +127,7 @@ fn used() -> Metrics {
     metrics.decisions("allow", 2);
     metrics.reload("done");
     metrics.labels(3, 4);
-    metrics.model(&ModelUse {
-        model: "risk",
-        rows: 8,
-        missing: vec![("amount", 2)],
-        moved: vec![("score", 0.3)],
-    });
+    metrics.models(&[model("risk", 8, 2)]);
     metrics.rule_quality(&RuleQuality {
         rule: "big",
         status: "live",
@@ -288,6 +292,21 @@ fn rules_start_at_zero_count_their_work_and_end_with_their_file() {
     assert_eq!(value(&metrics, "tollgate_rule_window_bytes", &["odd", "shadow"]), None);
     assert_eq!(value(&metrics, "tollgate_rule_set_info", &["v2"]), Some(1.0));
     assert_eq!(value(&metrics, "tollgate_rule_set_info", &["v1"]), None);
+}
+
+#[test]
+fn missing_values_of_models_are_counted_over_reloads_and_a_model_that_is_gone_leaves_nothing() {
+    let metrics = metrics();
+    metrics.models(&[model("old", 10, 4), model("risk", 8, 2)]);
+    metrics.models(&[model("old", 10, 4), model("risk", 16, 3)]);
+    // Read again, it counts from zero.
+    metrics.models(&[model("risk", 5, 1)]);
+    let of = |name: &str, labels: &[&str]| value(&metrics, name, labels);
+    assert_eq!(of("tollgate_model_rows_total", &["risk"]), Some(21.0));
+    assert_eq!(of("tollgate_model_missing_values_total", &["risk", "amount"]), Some(4.0));
+    assert_eq!(of("tollgate_model_missing_ratio", &["risk", "amount"]), Some(0.2));
+    assert_eq!(of("tollgate_model_stability_index", &["risk", "score"]), Some(0.3));
+    assert!(!metrics.render(seconds(1)).contains("model=\"old\""));
 }
 
 #[test]

@@ -189,7 +189,7 @@ impl Metrics {
         self.series().step.observe(took.as_secs_f64());
     }
 
-    /// A change of the rules folder was taken up (`done`) or `refused`.
+    /// A change of the rules folder or of weights was taken up (`done`) or `refused`.
     pub fn reload(&self, result: &str) {
         self.series().reloads.of(&[result]).inc();
     }
@@ -241,15 +241,38 @@ impl Metrics {
         }
     }
 
-    /// What a model was given so far.
-    pub fn model(&self, done: &ModelUse<'_>) {
+    /// What all models were given so far; the series of models and inputs that are gone end.
+    pub fn models(&self, all: &[ModelUse<'_>]) {
         let series = self.series();
-        for (input, missing) in &done.missing {
-            let share = *missing as f64 / done.rows.max(1) as f64;
-            series.model_missing.of(&[done.model, input]).set(share);
+        let mut remembered = self.remembered();
+        let before = std::mem::take(&mut remembered.models);
+        for done in all {
+            let labels = |input: &str| [done.model.to_owned(), input.to_owned()];
+            let last = |input: &str| before.get(&labels(input)).copied().unwrap_or_default();
+            let mut rows = last("");
+            add_growth(&series.model_rows.of(&[done.model]), &mut rows, done.rows);
+            remembered.models.insert(labels(""), rows);
+            for (input, missing) in &done.missing {
+                let mut total = last(input);
+                add_growth(&series.model_missing_values.of(&[done.model, input]), &mut total, *missing);
+                remembered.models.insert(labels(input), total);
+                let share = *missing as f64 / done.rows.max(1) as f64;
+                series.model_missing.of(&[done.model, input]).set(share);
+            }
+            for (input, index) in &done.moved {
+                series.model_stability.of(&[done.model, input]).set(*index);
+                remembered.models.entry(labels(input)).or_default();
+            }
         }
-        for (input, index) in &done.moved {
-            series.model_stability.of(&[done.model, input]).set(*index);
+        for gone in before.keys().filter(|labels| !remembered.models.contains_key(*labels)) {
+            let [model, input] = texts(gone);
+            if input.is_empty() {
+                series.model_rows.remove(&[model]);
+                continue;
+            }
+            series.model_missing_values.remove(&[model, input]);
+            series.model_missing.remove(&[model, input]);
+            series.model_stability.remove(&[model, input]);
         }
     }
 

@@ -3,7 +3,7 @@
 //! Takes the notes of an assignment; where one says that a transaction ended in part (see [`crate::sink::end_hanging`]),
 //! reads the outputs back and hands on [`AlreadySent`], which leaves out what is answered again and is there already,
 //! until everything is answered that the topics held at the start. What is answered again is the same byte for byte,
-//! headers of time apart, so a fingerprint of 128 bits tells.
+//! headers of time apart, so a fingerprint of 128 bits tells; of a decision, its id does.
 
 use std::collections::HashSet;
 use std::hash::Hasher;
@@ -101,13 +101,16 @@ impl Drop for AlreadySent {
     }
 }
 
-/// A message by what does not change when it is made again; `place` finds a header.
+/// A message by what does not change when it is made again; `place` finds a header. A decision goes by its id, for an
+/// event has one, whatever rules and weights have come since.
 fn message_of<'a>(
     destination: Destination,
     key: Option<&[u8]>,
     value: Option<&[u8]>,
     place: impl Fn(&str) -> Option<&'a [u8]>,
 ) -> u128 {
+    let id = value.filter(|_| destination == Destination::Decisions).and_then(decision_id);
+    let (key, value) = if id.is_some() { (None, id) } else { (key, value) };
     fingerprint(|hasher| {
         hasher.write_u8(destination as u8);
         for part in [key, value, place(TOPIC), place(PARTITION), place(OFFSET)] {
@@ -117,11 +120,30 @@ fn message_of<'a>(
     })
 }
 
+fn decision_id(value: &[u8]) -> Option<&[u8]> {
+    #[derive(serde::Deserialize)]
+    struct Identified<'a> {
+        decision_id: &'a str,
+    }
+    serde_json::from_slice::<Identified<'_>>(value).ok().map(|decision| decision.decision_id.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::checkpoint::Position;
     use crate::event::Coordinates;
+
+    #[test]
+    fn a_decision_is_known_by_its_id_whatever_it_says_and_an_alert_by_all_that_it_says() {
+        let of = |destination, id: &str, score: u32| {
+            let value = format!(r#"{{"schema":"s","decision_id":"{id}","score":{score}}}"#);
+            message_of(destination, Some(b"card"), Some(value.as_bytes()), |_| None)
+        };
+        assert_eq!(of(Destination::Decisions, "d1", 50), of(Destination::Decisions, "d1", 60));
+        assert_ne!(of(Destination::Decisions, "d1", 50), of(Destination::Decisions, "d2", 50));
+        assert_ne!(of(Destination::Alerts, "d1", 50), of(Destination::Alerts, "d1", 60));
+    }
 
     #[test]
     fn what_is_there_already_is_left_out_until_the_ends_of_the_start_are_read() {

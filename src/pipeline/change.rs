@@ -1,4 +1,4 @@
-//! What may change while the job runs: the rules, and who switched which of them off.
+//! What may change while the job runs: what rows are judged by, and who switched which rule off.
 //!
 //! Whoever makes a change prepares it aside and sends it; the loop takes it up between two batches. Changed rules
 //! take over once their new windows are filled beside those in force. Where that can't be done, everything under way
@@ -24,7 +24,8 @@ use crate::source::kafka::Assigned;
 
 /// A change, prepared.
 pub enum Change {
-    /// Another rule set is to be in force: [`Job::parts`](super::Job::parts) makes its parts from here on.
+    /// Another rule set or other weights are to be in force: [`Job::parts`](super::Job::parts) makes their parts from
+    /// here on.
     Rules {
         /// Makes parts that follow others.
         next: NextParts,
@@ -33,7 +34,7 @@ pub enum Change {
         /// What is different, for the audit.
         about: Value,
     },
-    /// The rules folder changed and can't be used; the rules in force stay.
+    /// The rules folder or the weights changed and can't be used; those in force stay.
     Refused {
         /// Why.
         reason: String,
@@ -59,7 +60,7 @@ pub struct Changes {
 /// How a change went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Changed {
-    /// The rule set of this version is in force.
+    /// Rules and weights of this version are in force.
     Reloaded {
         /// Its version.
         version: String,
@@ -68,7 +69,7 @@ pub enum Changed {
         /// How long no event was answered.
         pause: Duration,
     },
-    /// The rules in force stay.
+    /// The rules and weights in force stay.
     Refused {
         /// Why.
         reason: String,

@@ -25,7 +25,6 @@ use super::reload::Making;
 use super::turns::Turns;
 use super::{Core, StepOutcome};
 use crate::checkpoint::{Note, Offsets, PartitionCommit, Position};
-use crate::decision::{Evidence, decide};
 use crate::event::{Offset, Partition, crash_point};
 use crate::graph::Carrier;
 use crate::history::{Old, Writer};
@@ -301,7 +300,6 @@ impl<'a> Incarnation<'a> {
         watch: &mut impl FnMut(JobEvent<'_>),
     ) -> Result<(), JobError> {
         let policy = &self.job.policy;
-        let labels = self.parts.core.settings().labels.as_ref().map(|columns| columns.stream);
         let mut alerts = Vec::new();
         let mut outgoing = Vec::new();
         let mut timed = Vec::new();
@@ -315,13 +313,9 @@ impl<'a> Incarnation<'a> {
             self.label(answered);
             timed.extend(latencies::timed(&made, self.parts.maker(answered.emit), &answered.batch.rows));
             outgoing.extend(messages(&made, &answered.batch, &context));
-            if let Some(settings) = policy.decisions.as_ref().filter(|_| self.parts.decides(answered.emit)) {
-                let errors = &answered.hits.errors;
-                let evidence = Evidence { batch: &answered.batch, made: &made, errors, labels };
-                let decisions = decide(settings, self.parts.maker(answered.emit), evidence);
-                self.seen.decided(&decisions);
-                outgoing.extend(decision_messages(decisions, &answered.batch, &context));
-            }
+            let decisions = self.parts.decide(answered, &made);
+            self.seen.decided(&decisions);
+            outgoing.extend(decision_messages(decisions, &answered.batch, &context));
             alerts.extend(made.alerts);
         }
         self.parts.judged();

@@ -17,7 +17,6 @@ use super::quarantine::RuleBudget;
 use super::refusal::{RecoveryPolicy, Refusal};
 use super::{Core, Observers, Progress};
 use crate::alert::Alert;
-use crate::decision::DecisionSettings;
 use crate::event::{Clock, Partition, Span};
 use crate::graph::EngineError;
 use crate::history::{History, HistoryError, WriterSettings};
@@ -43,8 +42,6 @@ pub struct JobPolicy {
     pub rule_budget: RuleBudget,
     /// Whether what happens to the job and its rules is recorded.
     pub audit: bool,
-    /// How events are decided; none: no decisions are made.
-    pub decisions: Option<DecisionSettings>,
     /// What a start may go on without.
     pub recovery: RecoveryPolicy,
 }

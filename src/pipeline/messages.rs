@@ -11,7 +11,7 @@ use crate::sink::{Destination, OutMessage};
 /// What the headers of one step's messages say.
 pub(super) struct MessageContext<'a> {
     pub policy: &'a JobPolicy,
-    /// Version of the rule set that answered.
+    /// Version of the rule set that answered, and of the weights that decided.
     pub ruleset: &'a str,
     /// When the step's records were handed over, microseconds.
     pub ingested_at: i64,

@@ -16,23 +16,30 @@ impl Incarnation<'_> {
             let of_engine = self.parts.core.engine_mut(emit).into_iter().flat_map(|engine| engine.models());
             models.extend(of_engine.map(|model| (model.name.clone(), model)));
         }
-        for (name, model) in models {
-            let (rows, missing) = model.missing();
-            let names = model.names();
-            let moved = model.stability().unwrap_or_default();
+        let told: Vec<_> = models
+            .values()
+            .map(|model| (model, model.names(), model.missing(), model.stability().unwrap_or_default()))
+            .collect();
+        let uses = told.iter().map(|(model, names, (rows, missing), moved)| {
             // Scores stand last, and are told whatever the number of inputs.
             let kept = |at: &usize| *at < INPUTS_TOLD || *at >= model.features;
-            metrics.model(&ModelUse {
-                model: &name,
-                rows,
-                missing: names.iter().map(String::as_str).zip(missing).take(INPUTS_TOLD).collect(),
+            ModelUse {
+                model: &model.name,
+                rows: *rows,
+                missing: names
+                    .iter()
+                    .map(String::as_str)
+                    .zip(missing.iter().copied())
+                    .take(INPUTS_TOLD)
+                    .collect(),
                 moved: moved
                     .iter()
                     .enumerate()
                     .filter(|(at, _)| kept(at))
                     .map(|(_, moved)| (moved.name.as_str(), moved.index))
                     .collect(),
-            });
-        }
+            }
+        });
+        metrics.models(&uses.collect::<Vec<_>>());
     }
 }

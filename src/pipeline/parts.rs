@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::silent::answered_by_all;
 use super::succession::{Before, Filled, SuccessionError};
-use super::{Core, CoreSettings, Restored, StepOutcome, StreamPolicy, columns_read, engines_after};
-use crate::alert::{AlertMaker, AlertSettings, AlertSummary, FORGOTTEN_AFTER};
+use super::{Answered, Core, CoreSettings, Restored, StepOutcome, StreamPolicy, columns_read, engines_after};
+use crate::alert::{AlertBatch, AlertMaker, AlertSettings, AlertSummary, FORGOTTEN_AFTER};
+use crate::decision::{Decision, DecisionSettings, Evidence, decide};
 use crate::decode::{DecodeError, DecodeLimits, Decoders, StreamBinding};
 use crate::event::{Contract, EventTime, Span};
 use crate::graph::EngineError;
@@ -27,8 +28,10 @@ pub struct Parts {
     pub contract: Contract,
     /// For each stream, the columns that rules read.
     pub used: Vec<Vec<bool>>,
-    /// Version of the rule set.
+    /// Version of what judges rows; see [`version_with`].
     pub ruleset: String,
+    /// How events are decided; none: no decisions are made.
+    decisions: Option<DecisionSettings>,
     /// Rules that do not stand as their files say.
     standings: Standings,
     /// Decoders of what these rules and those before read, where they follow others.
@@ -88,6 +91,7 @@ impl Parts {
             contract: contract.clone(),
             used,
             ruleset: set.version.clone(),
+            decisions: None,
             standings: Standings::default(),
             widened,
             last_words: Vec::new(),
@@ -98,6 +102,11 @@ impl Parts {
     pub fn of_files(set: &RuleSet, settings: CoreSettings) -> Result<Self, PartsError> {
         let bindings = vec![StreamBinding::default(); set.catalog.contract.streams.len()];
         Self::of(set, &bindings, DecodeLimits::default(), settings, &AlertSettings::default())
+    }
+
+    /// Has events decided so.
+    pub fn deciding(self, decisions: Option<DecisionSettings>) -> Self {
+        Self { ruleset: version_with(&self.ruleset, decisions.as_ref()), decisions, ..self }
     }
 
     /// What these parts keep, for those that follow.
@@ -114,7 +123,7 @@ impl Parts {
         complete_from: Option<i64>,
     ) -> Result<(), SuccessionError> {
         let to_fill = [Emit::OnArrival, Emit::InOrder].map(|emit| next.core.rules_to_fill(emit));
-        let Self { core, on_arrival, in_order, used, ruleset, .. } = next;
+        let Self { core, on_arrival, in_order, used, ruleset, decisions, .. } = next;
         self.core.succeed(core, filled)?;
         let standings = self.standings.clone();
         let makers = [(on_arrival, &mut self.on_arrival), (in_order, &mut self.in_order)];
@@ -130,6 +139,7 @@ impl Parts {
         }
         self.used = used;
         self.ruleset = ruleset;
+        self.decisions = decisions;
         Ok(())
     }
 
@@ -171,6 +181,23 @@ impl Parts {
         // Without a graph of its own no row is answered on arrival.
         let only_in_order = self.on_arrival.rules().is_empty() && !self.in_order.rules().is_empty();
         (emit == Emit::InOrder) == (in_order || only_in_order)
+    }
+
+    /// Decides the events of answered rows whose alerts were made; none where nothing is decided then.
+    pub(super) fn decide(&self, answered: &Answered, made: &AlertBatch) -> Vec<Decision> {
+        let Some(settings) = self.decisions.as_ref().filter(|_| self.decides(answered.emit)) else {
+            return Vec::new();
+        };
+        let maker = match answered.emit {
+            Emit::OnArrival => &self.on_arrival,
+            Emit::InOrder => &self.in_order,
+        };
+        let labels = self.core.settings().labels.as_ref().map(|columns| columns.stream);
+        decide(
+            settings,
+            maker,
+            Evidence { batch: &answered.batch, made, errors: &answered.hits.errors, labels },
+        )
     }
 
     /// The maker of alerts for an order of answers.
@@ -231,6 +258,14 @@ impl Parts {
         let outcome = self.core.restore(restored)?;
         self.remember(&outcome, &sent);
         Ok(())
+    }
+}
+
+/// Version of what judges rows: the rule set's, and behind a `+` that of the weights that decisions rest on.
+pub fn version_with(ruleset: &str, decisions: Option<&DecisionSettings>) -> String {
+    match decisions.and_then(DecisionSettings::weights_version) {
+        Some(weights) => format!("{ruleset}+{weights}"),
+        None => ruleset.to_owned(),
     }
 }
 

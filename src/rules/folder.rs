@@ -157,13 +157,17 @@ impl RuleFiles {
     }
 }
 
-/// What changes whenever a file of a rules folder does: a hash of the names, sizes, times and file numbers, links
-/// followed.
-pub fn fingerprint(folder: &Path) -> std::io::Result<u64> {
+/// What changes whenever a file, or one of a folder of rules, does: a hash of the names, sizes, times and file numbers,
+/// links followed.
+pub fn fingerprint(path: &Path) -> std::io::Result<u64> {
     use std::hash::{DefaultHasher, Hash, Hasher};
     use std::os::unix::fs::MetadataExt;
     let mut paths = Vec::new();
-    list_files(folder, 0, &mut paths)?;
+    if path.is_dir() {
+        list_files(path, 0, &mut paths)?;
+    } else {
+        paths.push(path.to_owned());
+    }
     paths.sort_unstable();
     let mut hasher = DefaultHasher::new();
     for path in paths {

@@ -60,7 +60,7 @@ pub(super) struct Trial {
 
 enum Rows {
     Files(Inputs),
-    Kept(KeptRows),
+    Kept(Box<KeptRows>),
 }
 
 enum Step {
@@ -101,7 +101,7 @@ pub(super) fn run(
 ) -> Result<Trial, Failure> {
     let mut rows = match events {
         Events::Files(files) => Rows::Files(Inputs::open(&parts.contract, files, BATCH_ROWS, &parts.used)?),
-        Events::Kept(kept) => Rows::Kept(kept.rows(&parts)?),
+        Events::Kept(kept) => Rows::Kept(Box::new(kept.rows(&parts)?)),
     };
     let (partitions, notes, bar): (Vec<u32>, _, _) = match &rows {
         Rows::Files(inputs) => (inputs.partitions().collect(), Vec::new(), inputs.progress()),

@@ -1,9 +1,10 @@
-//! Watches the rules folder, compiles a changed one aside, and sends what is sound to the job.
+//! Watches the rules folder and the file of weights, compiles what changed aside, and sends what is sound to the job.
 //!
-//! The folder is looked at twice a second by name, size, time and file number of every file. That survives what a watch
+//! They are looked at twice a second by name, size, time and file number of every file. That survives what a watch
 //! by the kernel does not: a ConfigMap is changed by turning one symbolic link, and network disks tell nothing. A
 //! change is taken up once two looks in a row are the same, so that a copy under way is not read half. SIGHUP asks for
-//! a look at once. Whatever is wrong with the new rules, those in force stay.
+//! a look at once. Whatever is wrong with new rules or weights, those in force stay, both: weights belong to the rules
+//! that they were fitted with.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,11 +14,14 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use serde_json::{Value, json};
 
+use crate::alert::AlertSettings;
+use crate::cli::decision_settings::{decision_settings, misfits, weights_file};
 use crate::cli::failure::Failure;
-use crate::cli::in_force::InForce;
+use crate::cli::in_force::{InForce, Judging};
 use crate::cli::service::{answer_order, check_shared_out, next_parts, parts};
+use crate::decision::{Combination, DecisionSettings};
 use crate::diagnostic::{Colour, Severity, render_all};
-use crate::pipeline::Change;
+use crate::pipeline::{Change, version_with};
 use crate::rules::{RuleFiles, RuleSet, fingerprint};
 use crate::settings::Settings;
 
@@ -34,15 +38,28 @@ pub(super) struct Watch<'a> {
     pub ended: &'a AtomicBool,
 }
 
+/// Fingerprints of what is watched; none where it is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Look {
+    rules: Option<u64>,
+    weights: Option<u64>,
+}
+
 impl Watch<'_> {
+    fn look(&self) -> Look {
+        let weights = weights_file(self.settings).and_then(|file| fingerprint(file).ok());
+        Look { rules: fingerprint(&self.settings.job.rules).ok(), weights }
+    }
+
     /// Looks until the job has ended.
     pub(super) fn run(&self) {
-        let look = || fingerprint(&self.settings.job.rules).ok();
-        let mut taken = look();
+        let mut taken = self.look();
         let mut last = taken;
+        // The folder that the rules in force were read from.
+        let mut rules_in_force = taken.rules;
         while !self.ended.load(Ordering::Relaxed) {
             std::thread::sleep(LOOK_INTERVAL);
-            let now = look();
+            let now = self.look();
             let settled = now == last;
             last = now;
             let asked = self.asked.swap(false, Ordering::Relaxed);
@@ -50,19 +67,44 @@ impl Watch<'_> {
                 continue;
             }
             taken = now;
-            tracing::info!(folder = %self.settings.job.rules.display(), "the rules folder is read again");
-            let change = self.prepared().unwrap_or_else(|reason| {
-                tracing::error!(%reason, "the rules in force stay");
-                Change::Refused { reason }
-            });
+            let change = match self.prepared(asked || now.rules != rules_in_force) {
+                Ok(change) => {
+                    rules_in_force = now.rules;
+                    change
+                }
+                Err(reason) => {
+                    tracing::error!(%reason, "the rules in force stay");
+                    Change::Refused { reason }
+                }
+            };
             if self.changes.send(change).is_err() {
                 return;
             }
         }
     }
 
-    /// The folder as a change, or why it can't be one.
-    fn prepared(&self) -> Result<Change, String> {
+    /// What is there now as a change, or why it can't be one.
+    fn prepared(&self, rules_too: bool) -> Result<Change, String> {
+        let before = self.in_force.judging();
+        let alerts = self.in_force.known_alerts();
+        let set = if rules_too { self.rules(&before.set, &alerts)? } else { Arc::clone(&before.set) };
+        if let Some(file) = weights_file(self.settings) {
+            tracing::info!(file = %file.display(), "the weights are read again");
+        }
+        let decisions = decision_settings(self.settings)?;
+        if let Some(Combination::Logistic { weights }) = decisions.as_ref().map(|own| &own.combination) {
+            misfits(weights, &set).iter().for_each(|misfit| tracing::warn!("{misfit}"));
+        }
+        let version = version_with(&set.version, decisions.as_ref());
+        let next = Judging { set, decisions };
+        let about = difference(&before, &next);
+        self.in_force.replace(next.clone());
+        Ok(Change::Rules { next: next_parts(self.settings, next, alerts), version, about })
+    }
+
+    /// The folder, compiled.
+    fn rules(&self, before: &RuleSet, alerts: &AlertSettings) -> Result<Arc<RuleSet>, String> {
+        tracing::info!(folder = %self.settings.job.rules.display(), "the rules folder is read again");
         let files = RuleFiles::open(&self.settings.job.rules, None).map_err(|error| error.to_string())?;
         let drawn = |findings: &[crate::diagnostic::Diagnostic]| render_all(findings, Colour::Off);
         let set =
@@ -76,7 +118,6 @@ impl Watch<'_> {
                 .collect();
             return Err(drawn(&errors));
         }
-        let before = self.in_force.set();
         if set.catalog.contract.streams != before.catalog.contract.streams {
             return Err(
                 "schema.sql says otherwise than before: a new contract needs a restart of the job".to_owned()
@@ -84,22 +125,18 @@ impl Watch<'_> {
         }
         let fault = |failure: Failure| failure.message;
         check_shared_out(self.settings, &set).map_err(fault)?;
-        let alerts = self.in_force.known_alerts();
         // Whatever is wrong with them shows here, before anything is changed.
-        parts(self.settings, &set, &alerts).map_err(|error| error.to_string())?;
-        let (about, version) = (difference(&before, &set), set.version.clone());
-        let set = Arc::new(set);
-        self.in_force.replace(Arc::clone(&set));
-        Ok(Change::Rules { next: next_parts(self.settings, set, alerts), version, about })
+        parts(self.settings, &set, alerts).map_err(|error| error.to_string())?;
+        Ok(Arc::new(set))
     }
 }
 
-/// Rules that were added, changed and removed, of those that run.
-fn difference(before: &RuleSet, after: &RuleSet) -> Value {
+/// Rules that were added, changed and removed, of those that run, and weights where they are others.
+fn difference(before: &Judging, after: &Judging) -> Value {
     let versions = |set: &RuleSet| -> BTreeMap<String, String> {
         set.running().map(|rule| (rule.header.id.clone(), rule.version.clone())).collect()
     };
-    let (old, new) = (versions(before), versions(after));
+    let (old, new) = (versions(&before.set), versions(&after.set));
     let added: Vec<&String> = new.keys().filter(|id| !old.contains_key(*id)).collect();
     let removed: Vec<&String> = old.keys().filter(|id| !new.contains_key(*id)).collect();
     let changed: Vec<Value> = new
@@ -108,7 +145,13 @@ fn difference(before: &RuleSet, after: &RuleSet) -> Value {
         .filter(|(_, from, to)| from != to)
         .map(|(id, from, to)| json!({"id": id, "from": from, "to": to}))
         .collect();
-    json!({"added": added, "changed": changed, "removed": removed})
+    let mut about = json!({"added": added, "changed": changed, "removed": removed});
+    let weights = |judging: &Judging| judging.decisions.as_ref().and_then(DecisionSettings::weights_version);
+    let (from, to) = (weights(before), weights(after));
+    if from != to {
+        about["weights"] = json!({"from": from, "to": to});
+    }
+    about
 }
 
 /// Sets a flag on each SIGHUP.

@@ -159,7 +159,7 @@ mod tests {
         };
         let files = RuleFiles::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("rules"), None);
         let set = RuleSet::compile(files.expect("a folder"), AnswerOrder::Default(Emit::OnArrival));
-        let in_force = InForce::new(set.expect("a contract"));
+        let in_force = InForce::new(set.expect("a contract"), None);
         let (changes, told) = crossbeam_channel::bounded(16);
         let ended = AtomicBool::new(false);
         let follower = Follower {
