@@ -1,7 +1,7 @@
 """Runs the engines in turn over one file, checks that their alerts are equal, prints a table of what each cost.
 
     python compare.py --tollgate BINARY --data FOLDER [--engines duckdb,chdb] [--rules all|each|r1,r4]
-                      [--format parquet] [--name payments] [--runs 5] [--threads 1] [--bar 3]
+                      [--format parquet] [--name NAME] [--runs 5] [--threads 1] [--bar 3]
 
 CPU time and peak memory are those of the whole process, start-up included, as the kernel counts them. The
 engines take turns, so that a busy machine is busy for all of them. Ends with 1 when alerts differ, or when
@@ -28,7 +28,11 @@ ENGINES = {
     "polars": ("Polars, batch", "polars_rules.py", ("parquet", "ndjson")),
     "datafusion": ("DataFusion, batch", "datafusion_rules.py", ("parquet",)),
     "python": ("plain Python loop", "python_loop.py", ("ndjson",)),
+    "flink": ("Flink, DataStream by hand", "flink_rules.py", ("ndjson",)),
+    "flink-sql": ("Flink SQL", "flink_sql_rules.py", ("ndjson",)),
 }
+
+SLOW = {"flink", "flink-sql"}
 
 
 def measured(command, output):
@@ -135,12 +139,13 @@ def main():
     arguments.add_argument("--data", type=Path, required=True)
     arguments.add_argument("--engines", type=lambda names: names.split(","), default=["duckdb"])
     arguments.add_argument("--rules", default="all", help="all in one run, each alone, or names with commas between")
-    arguments.add_argument("--name", default="payments")
+    arguments.add_argument("--name", help="of the data: payments, or short, the default where one of the slow is among the engines")
     arguments.add_argument("--format", choices=("parquet", "ndjson"), default="parquet")
     arguments.add_argument("--runs", type=int, default=5)
     arguments.add_argument("--threads", type=int, default=1)
     arguments.add_argument("--bar", type=float, default=0.0)
     chosen = arguments.parse_args()
+    chosen.name = chosen.name or ("short" if SLOW & set(chosen.engines) else "payments")
 
     for name in chosen.engines:
         if name not in ENGINES:
