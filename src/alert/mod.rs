@@ -34,13 +34,9 @@ use place::{Place, in_order_of_rows};
 pub use summary::AlertSummary;
 pub(crate) use suppression::FORGOTTEN_AFTER;
 use suppression::Suppression;
+pub(crate) use values::event_id;
 pub use values::points;
 use values::{column, dedup_key};
-
-/// How an event of a `PRIMARY KEY` with these parts is called.
-pub(crate) fn event_id(parts: &[String]) -> String {
-    parts.join("/")
-}
 
 /// What tells one deployment's alerts from another's.
 #[derive(Debug, Clone, Default)]

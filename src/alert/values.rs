@@ -13,6 +13,11 @@ pub(super) fn dedup_key(rule: &Rule, found: &QueryHits, hit: usize) -> Vec<Strin
     columns.map(|name| json::key(column(rule, found, name), hit)).collect()
 }
 
+/// How an event of a `PRIMARY KEY` with these parts is called.
+pub(crate) fn event_id(parts: &[String]) -> String {
+    parts.join("/")
+}
+
 /// A selected column by name; [`Rule`]s are only made when the names their headers use are selected.
 pub(super) fn column<'a>(rule: &Rule, found: &'a QueryHits, name: &str) -> &'a ArrayRef {
     let index = rule.columns.iter().position(|own| own == name).unwrap_or(0);
