@@ -251,7 +251,7 @@ mod onnx {
 
     #[test]
     fn every_graph_answers_as_onnx_runtime_does() {
-        for name in ["onnx_logistic", "onnx_network", "onnx_number", "onnx_forest"] {
+        for name in ["onnx_logistic", "onnx_network", "onnx_number", "onnx_forest", "onnx_shapes"] {
             let model = Model::open(&fixture(&format!("{name}.onnx"))).unwrap();
             let rows = table("rows.csv");
             // Scikit-learn's models know no missing value.

@@ -129,7 +129,7 @@ shapes = helper.make_model(
          node("Expand", ["weights", "shape"], ["wide"]), node("Tile", ["wide", "times"], ["twice"]),
          node("Slice", ["twice", "first", "last", "axis"], ["one"]), node("Add", ["zeros", "one"], ["all"]),
          node("Mul", ["input", "all"], ["weighed"]), node("Reshape", ["weighed", "flat"], ["row"]),
-         node("ReduceSum", ["row", "axis"], ["sum"], keepdims=1), node("Sigmoid", ["sum"], ["score"])],
+         node("ReduceSum", ["row", "axis"], ["sum"], keepdims=1), node("Mul", ["sum", "sum"], ["score"])],
         "g", [value("input", TensorProto.FLOAT, [None, 4])], [value("score", TensorProto.FLOAT, [None, 1])],
         [constant("weights", [0.1, 0.2, -0.3, 0.05], TensorProto.FLOAT), constant("times", [1, 2]), constant("first", [0]),
          constant("last", [4]), constant("axis", [1]), constant("flat", [-1, 4])]),
