@@ -15,8 +15,6 @@ use hashbrown::hash_table::Entry;
 use super::intern::HASHER;
 use super::spec::{WindowInputError, WindowSpecError};
 
-/// Rows whose memory is asked for together, before the first of them is worked on.
-pub(super) const TOUCHED_ROWS: usize = 32;
 const INLINE_BYTES: usize = 22;
 const NULL_HASH: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -172,25 +170,6 @@ impl KeyTable {
         };
         vacant.insert(slot);
         slot
-    }
-
-    /// Reads what finding the slots of these hashes will need. Looked up one after the other, each waits for its bucket
-    /// and then for its key; asked for together they arrive together.
-    #[inline]
-    pub(super) fn touch(&self, hashes: impl Iterator<Item = u64>) {
-        let mut near = [0; TOUCHED_ROWS];
-        let mut found = 0;
-        for (near, hash) in near.iter_mut().zip(hashes) {
-            *near = self.table.find(hash, |_| true).copied().unwrap_or_default();
-            found += 1;
-        }
-        let far = near[..found].iter().fold(0, |sum, &slot| {
-            sum ^ match self.keys.get(slot as usize) {
-                Some(StoredKey::Inline(length, _)) => *length,
-                _ => 0,
-            }
-        });
-        std::hint::black_box(far);
     }
 
     /// Forgets the key of a slot.

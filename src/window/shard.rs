@@ -10,11 +10,14 @@ use super::column::Records;
 use super::frame::{self, Current, Positions};
 use super::history::{Buffer, History};
 use super::intern::{HASHER, Interner};
-use super::key::{KeyTable, Keys, TOUCHED_ROWS};
+use super::key::{KeyTable, Keys};
 use super::measure::Value;
 use super::output::Answers;
 use super::plan::{Answer, Due, Phase, Plan};
 use super::spec::{Ties, Usage, WindowError, WindowInput, WindowInputError, WindowSettings};
+
+/// Rows whose memory is asked for together, before the first of them is worked on.
+const TOUCHED_ROWS: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Shard {
@@ -135,12 +138,10 @@ impl Shard {
             self.records.put_column(layout, column, array, rows, &mut self.interner)?;
         }
         self.slots.clear();
-        for block in rows.chunks(TOUCHED_ROWS) {
-            self.keys.touch(block.iter().map(|&row| batch.hashes[row as usize]));
-            self.slots.extend(block.iter().map(|&row| {
-                let row = row as usize;
-                batch.keys.with(row, |key| self.keys.slot(batch.hashes[row], key))
-            }));
+        for &row in rows {
+            let row = row as usize;
+            let slot = batch.keys.with(row, |key| self.keys.slot(batch.hashes[row], key));
+            self.slots.push(slot);
         }
         self.histories.resize_with(self.keys.slots(), History::default);
         Ok(())
