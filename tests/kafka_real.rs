@@ -3,7 +3,8 @@
 //! Needs a broker of `tests/kafka/up` in `TOLLGATE_TEST_KAFKA`; each test is skipped without it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,6 +120,74 @@ fn mutual_tls_delivers_and_reads_back() {
     let topic = broker.topic("alerts", 2, &[]);
     let [ca, certificate, key] = ["ca.pem", "client.pem", "client.key"].map(|file| broker.certificate(file));
     delivers_and_reads_back(&broker.settings("KAFKA_MTLS", &mutual(&ca, &certificate, &key)), &topic);
+}
+
+/// `{"alg":"none"}` and `{"sub":"tollgate","iat":1600000000,"exp":4102444800}`: the user whom the brokers know, until 2100.
+const TOKEN: &str =
+    "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ0b2xsZ2F0ZSIsImlhdCI6MTYwMDAwMDAwMCwiZXhwIjo0MTAyNDQ0ODAwfQ.";
+
+/// An identity provider for as many requests as come: hands out a token that the brokers of `tests/kafka/up` believe
+/// to the client `tollgate` with the secret `of-the-job`, and a refusal to others. The address to ask.
+fn identity_provider() -> String {
+    const SHOWN: &str = "Authorization: Basic dG9sbGdhdGU6b2YtdGhlLWpvYg==";
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for mut request in listener.incoming().flatten() {
+            let (mut asked, mut part) = (String::new(), [0; 1024]);
+            // The last of a request is what it asks for.
+            while !asked.contains("grant_type=client_credentials") {
+                let Ok(length @ 1..) = request.read(&mut part) else { break };
+                asked.push_str(&String::from_utf8_lossy(&part[..length]));
+            }
+            let known = asked.lines().any(|line| line == SHOWN);
+            let (status, body) = if known {
+                let answer = r#"{"token_type": "Bearer", "expires_in": 3600, "access_token": "TOKEN"}"#;
+                ("200 OK", answer.replace("TOKEN", TOKEN))
+            } else {
+                ("401 Unauthorized", r#"{"error": "invalid_client"}"#.to_owned())
+            };
+            let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nConnection: close");
+            // A client that hung up has what it wanted.
+            let _ = write!(request, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    format!("http://{address}/token")
+}
+
+/// Properties of a client whose tokens an identity provider hands out.
+fn oidc<'a>(ca: &'a str, endpoint: &'a str, secret: &'a str) -> Vec<(&'static str, &'a str)> {
+    vec![
+        ("security.protocol", "sasl_ssl"),
+        ("ssl.ca.location", ca),
+        ("sasl.mechanism", "OAUTHBEARER"),
+        ("sasl.oauthbearer.method", "oidc"),
+        ("sasl.oauthbearer.token.endpoint.url", endpoint),
+        ("sasl.oauthbearer.client.id", "tollgate"),
+        ("sasl.oauthbearer.client.secret", secret),
+    ]
+}
+
+#[test]
+fn tokens_of_an_identity_provider_deliver_and_read_back_over_tls() {
+    let Some(broker) = Broker::of_environment("tokens_of_an_identity_provider") else { return };
+    let topic = broker.topic("alerts", 2, &[]);
+    let ca = broker.certificate("ca.pem");
+    let endpoint = identity_provider();
+    delivers_and_reads_back(&broker.settings("KAFKA_SASL_SSL", &oidc(&ca, &endpoint, "of-the-job")), &topic);
+}
+
+#[test]
+fn an_identity_provider_that_refuses_or_is_not_there_is_named_as_such() {
+    let Some(broker) = Broker::of_environment("an_identity_provider_that_refuses") else { return };
+    let topic = broker.topic("alerts", 1, &[]);
+    let ca = broker.certificate("ca.pem");
+    let endpoint = identity_provider();
+    let says = ["OAUTHBEARER token", "`sasl.oauthbearer.token.endpoint.url`"];
+    for (endpoint, secret) in [(endpoint.as_str(), "of-nobody"), ("http://127.0.0.1:1/token", "of-the-job")] {
+        let properties = oidc(&ca, endpoint, secret);
+        refused(&broker.settings("KAFKA_SASL_SSL", &properties), &topic, &says);
+    }
 }
 
 /// Each question to the brokers fails within 15 seconds, in one sentence that names what was tried, what was refused

@@ -60,7 +60,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("acks", "an alert counts as delivered when all in-sync replicas have it", REMOVE),
     ("request.required.acks", "an alert counts as delivered when all in-sync replicas have it", REMOVE),
     ("delivery.report.only.error", "offsets are committed only for what was reported as delivered", REMOVE),
+    ("enable.sasl.oauthbearer.unsecure.jwt", UNSIGNED, OIDC),
+    ("sasl.oauthbearer.config", UNSIGNED, OIDC),
 ];
+const UNSIGNED: &str = "tokens that nobody signed prove nothing";
+const OIDC: &str = "set `sasl.oauthbearer.method` = \"oidc\", which asks an identity provider for tokens";
 
 /// Names that a mistyped property was probably meant to be.
 const USUAL: &[&str] = &[
@@ -75,6 +79,7 @@ const USUAL: &[&str] = &[
     "fetch.queue.backoff.ms",
     "fetch.wait.max.ms",
     "heartbeat.interval.ms",
+    "https.ca.location",
     "linger.ms",
     "max.partition.fetch.bytes",
     "max.poll.interval.ms",
@@ -85,6 +90,11 @@ const USUAL: &[&str] = &[
     "receive.message.max.bytes",
     "sasl.mechanism",
     "sasl.mechanisms",
+    "sasl.oauthbearer.client.id",
+    "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.method",
+    "sasl.oauthbearer.scope",
+    "sasl.oauthbearer.token.endpoint.url",
     "sasl.password",
     "sasl.username",
     "security.protocol",
@@ -113,6 +123,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, root: &Section<'a>) -> KafkaSett
         let path = join(&section.path, "properties");
         if reader.table(&path, value).is_some() {
             read_properties(reader, &path, "", value, &mut properties);
+            find_way_to_tokens(reader, &path, &properties);
         }
     }
     KafkaSettings { brokers, cluster, properties }
@@ -146,24 +157,38 @@ fn read_properties<'a>(
         return;
     };
     let secret = found.hidden || names_a_secret(name);
-    if asks_for_tokens(name, &text) {
-        let message =
-            format!("the property `{name}` is refused: nothing here fetches the tokens of OAUTHBEARER");
-        let help = "set `sasl.mechanism` to SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN, or use client certificates \
-                    (`security.protocol` = ssl)";
-        let finding = reader.error_at(&path, message).with_help(help);
-        return reader.findings.push(finding.with_code("refused-property"));
-    }
     try_property(reader, name, &text, secret, &found);
     let value = if secret { PropertyValue::Secret(Secret::new(text)) } else { PropertyValue::Plain(text) };
     properties.insert(name.to_owned(), value);
 }
 
-/// Whether a property is about OAUTHBEARER. The client library is built without what asks a token endpoint (libcurl),
-/// and would wait for a token for ever.
-fn asks_for_tokens(name: &str, text: &str) -> bool {
-    let mechanism = matches!(name, "sasl.mechanism" | "sasl.mechanisms");
-    name.contains("sasl.oauthbearer.") || mechanism && text.trim().eq_ignore_ascii_case("OAUTHBEARER")
+/// OAUTHBEARER without a way to tokens would wait for one for ever. The client library asks an identity provider for
+/// them where `sasl.oauthbearer.method` is `oidc`; which other properties that needs depends on the grant.
+fn find_way_to_tokens(reader: &mut Reader<'_>, section: &str, properties: &BTreeMap<String, PropertyValue>) {
+    let says = |name: &str, value: &str| {
+        properties.get(name).is_some_and(|found| found.reveal().trim().eq_ignore_ascii_case(value))
+    };
+    let mechanism = ["sasl.mechanism", "sasl.mechanisms"].into_iter().find(|name| says(name, "OAUTHBEARER"));
+    let Some(mechanism) = mechanism else { return };
+    let mut needed = Vec::new();
+    if !says("sasl.oauthbearer.method", "oidc") {
+        needed.push("`sasl.oauthbearer.method` = \"oidc\"".to_owned());
+    }
+    let lacks = |name: &&str| !properties.contains_key(*name);
+    if lacks(&"sasl.oauthbearer.metadata.authentication.type") {
+        let grant = "sasl.oauthbearer.grant.type";
+        let secret = lacks(&grant) || says(grant, "client_credentials");
+        let id = ["sasl.oauthbearer.client.id", "sasl.oauthbearer.client.secret"];
+        let names =
+            ["sasl.oauthbearer.token.endpoint.url"].into_iter().chain(id.into_iter().filter(|_| secret));
+        needed.extend(names.filter(lacks).map(|name| format!("`{name}`")));
+    }
+    if !needed.is_empty() {
+        let message = format!("`{mechanism}` is OAUTHBEARER, and nothing says where its tokens come from");
+        let help = format!("set {} under `[kafka.properties]`", needed.join(", "));
+        let finding = reader.error_at(&join(section, mechanism), message).with_help(help);
+        reader.findings.push(finding.with_code("no-tokens"));
+    }
 }
 
 fn property_text(found: &Found) -> Option<String> {

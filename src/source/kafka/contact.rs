@@ -50,6 +50,11 @@ impl Complaint {
             RDKafkaErrorCode::BrokerTransportFailure if says("SSL routines") || says("SSL handshake") => {
                 Some(tls_advice(&self.reason))
             }
+            RDKafkaErrorCode::Authentication if says("OAUTHBEARER token") => Some(
+                "check `sasl.oauthbearer.token.endpoint.url`, `sasl.oauthbearer.client.id`, \
+                 `sasl.oauthbearer.client.secret` and `https.ca.location` under `[kafka.properties]`, and that the \
+                 broker trusts this identity provider",
+            ),
             RDKafkaErrorCode::Authentication => Some(
                 "check `sasl.mechanism`, `sasl.username` and `sasl.password` under `[kafka.properties]`, and that \
                  the broker knows this user under this mechanism",
@@ -201,6 +206,11 @@ mod tests {
     fn each_refusal_says_what_to_check_and_a_lost_connection_is_none() {
         let cases = [
             (RDKafkaErrorCode::Authentication, "SASL authentication error", "`sasl.password`"),
+            (
+                RDKafkaErrorCode::Authentication,
+                "Failed to acquire SASL OAUTHBEARER token: Connection refused",
+                "token.endpoint.url`",
+            ),
             (
                 RDKafkaErrorCode::SSL,
                 "error:0A000415:SSL routines::sslv3 alert certificate expired: SSL alert number 45",
