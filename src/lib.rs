@@ -63,13 +63,15 @@
 //! answered here.
 //!
 //! **The history is a cache of the topic.** It holds rows by partition and offset, perhaps more than were committed, and
-//! is cut at the commit. So it may be lost, late, damaged or written by two processes, and only time is at stake.
+//! is cut at the commit. So it may be lost, late, damaged or written by two processes, and only time is at stake while
+//! the topic reaches back; where it does not, a start is refused.
 //!
 //! **What outlives its segment is carried over as rows.** `ROWS` frames and `lag` need the last rows of each key, however
 //! old. They are picked out of a segment before it is deleted, by the filters and keys before those windows and nothing
 //! else, and stay rows with their offsets: whoever reads them can't tell them from others, and no state is written down
 //! that another version would have to understand. A carry-over names the windows it was made for in the contract's words,
-//! so that one of another rule set is never taken for enough. Accumulators of frames without a start would be such a
+//! and since when it is whole for each, so that one of another rule set is never taken for enough. It is made anew once
+//! the rows that it lacks were read from the topic. Accumulators of frames without a start would be such a
 //! state, and sums of floats would depend on how partitions were put together: those streams keep all rows.
 //!
 //! **`@dedup` is rebuilt from the alerts that were sent.** While the rows of its last two periods are answered again in

@@ -338,7 +338,7 @@ impl Picking<'_> {
                     let key = keys.as_ref().map(|keys| keys.row(place));
                     let key: &[u8] = key.as_ref().map(Row::as_ref).unwrap_or_default();
                     let time = times[*row as usize];
-                    if is_last(seen, key, time, (window.last.rows, self.before.saturating_sub(idle), idle)) {
+                    if is_last(seen, key, time, (window.last.rows, self.before.saturating_sub(idle))) {
                         picked.set_bit(*row as usize, true);
                     }
                 }
@@ -348,11 +348,12 @@ impl Picking<'_> {
     }
 }
 
-/// Whether a row is one of the last of its key, or may be; a key that was idle for too long has forgotten it.
-fn is_last(seen: &mut LastTimes, key: &[u8], time: i64, (rows, forgotten, idle): (usize, i64, i64)) -> bool {
+/// Whether a row is one of the last of its key, or may be; a key that was idle for too long has forgotten it. Between
+/// two rows only the engine knows whether it was: the watermark of other partitions tells.
+fn is_last(seen: &mut LastTimes, key: &[u8], time: i64, (rows, forgotten): (usize, i64)) -> bool {
     let known = seen.get_mut(key);
     let least = known.as_ref().and_then(|times| times.last().copied());
-    if rows == 0 || time < least.map_or(forgotten, |least| least.saturating_sub(idle)) {
+    if rows == 0 || known.is_none() && time < forgotten {
         return false;
     }
     let Some(times) = known else {

@@ -4,8 +4,8 @@
 //! which are earlier. Rows that [`Carrier`] picks out of them go on in one carry-over a partition, together with those
 //! of the carry-over before. It is durable before anything is deleted: a process that dies in between leaves an overlap,
 //! which planning resolves. It is written anew only once there is as much to carry as it holds, so that a row is written
-//! a few times at most however long the job runs. Where an old segment can't be read, or older rows are not there, all
-//! stays as it is.
+//! a few times at most however long the job runs. Where an old segment can't be read all stays as it is. Where older
+//! rows are not there, the carry-over says from when on it is whole; it is made anew once they were read from the topic.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -44,13 +44,19 @@ pub(super) struct Under<'a> {
 }
 
 /// The segments of a partition.
+#[derive(Default)]
 struct Front {
-    /// The oldest whose rows are all old, ascending and without a gap.
+    /// Those whose rows are all old, ascending by their ends.
     old: Vec<SegmentName>,
-    /// The carry-over that reaches furthest.
+    /// The carry-over that goes on in the next one.
     carried: Option<Source>,
+    /// The carry-over that the next one stands for without reading it.
+    replaced: Option<SegmentName>,
     /// What a carry-over made needless, and a process that died left behind.
     needless: Vec<SegmentName>,
+    /// Rows earlier than this may be missing before an old segment, microseconds: a history that begins later than its
+    /// topic, or rows that were let go. `i64::MAX` where nothing is known of them.
+    missing: Option<i64>,
 }
 
 /// Lets go of what is old below `until`; which segments were deleted.
@@ -63,18 +69,15 @@ pub(super) fn prune(
     let said = |error: super::HistoryError| error.to_string();
     let needs = match old.carrier.lasting(under.stream) {
         Lasting::Everything => return Ok(BTreeSet::new()),
-        Lasting::Nothing => None,
-        Lasting::Last(needs) => Some(needs),
+        Lasting::Nothing => Vec::new(),
+        Lasting::Last(needs) => needs,
     };
     let segments = history.segments(&place.partition, place.generation).map_err(said)?;
-    let front = Front::of(history, place, segments, (old.before, until));
+    let front = Front::of(history, place, segments, (&needs, old.before, until))?;
     let mut deleted: BTreeSet<SegmentName> = front.needless.iter().cloned().collect();
-    let deletes_front = match &needs {
-        Some(needs) => carry(history, place, under, (&front, old, needs.as_slice()))?,
-        None => true,
-    };
-    if deletes_front {
+    if needs.is_empty() || carry(history, place, under, (&front, old, &needs))? {
         deleted.extend(front.old.into_iter().chain(front.carried.map(|source| source.name)));
+        deleted.extend(front.replaced);
     }
     for name in &deleted {
         history.objects.delete(&history.location(place, name)).map_err(said)?;
@@ -83,33 +86,75 @@ pub(super) fn prune(
 }
 
 impl Front {
-    fn of(history: &History, place: &Place, segments: Vec<Segment>, (before, until): (i64, Offset)) -> Self {
-        let (mut needless, whole): (Vec<SegmentName>, Vec<SegmentName>) =
+    fn of(
+        history: &History,
+        place: &Place,
+        segments: Vec<Segment>,
+        (needs, before, until): (&[LastRows], i64, Offset),
+    ) -> Result<Self, String> {
+        let (mut carried, whole): (Vec<SegmentName>, Vec<SegmentName>) =
             segments.into_iter().map(|segment| segment.name).partition(|name| name.carried);
-        needless.sort_by_key(|name| std::cmp::Reverse((name.to, name.floor)));
-        let carried = needless.iter().find_map(|name| open(history, place, name).ok());
-        let reaching = carried.as_ref().map(|source| source.name.clone());
-        needless.retain(|name| Some(name) != reaching.as_ref());
         let newest = whole.iter().map(|name| name.to).max();
         let is_old = |name: &SegmentName| {
             name.times.is_none_or(|(_, latest)| latest < before)
                 && name.to <= until
                 && Some(name.to) != newest
         };
-        let mut end = reaching.as_ref().map(|name| name.to);
-        let mut old = Vec::new();
-        for name in whole {
-            if reaching.as_ref().is_some_and(|reaching| reaching.from <= name.from && reaching.to >= name.to)
-            {
-                needless.push(name);
-            } else if is_old(&name) && end.is_none_or(|end| name.from <= end) {
-                end = end.max(Some(name.to));
-                old.push(name);
-            } else {
+        let whole_front = Self::behind(None, &whole, is_old);
+        if needs.is_empty() {
+            return Ok(Self { needless: carried, ..whole_front });
+        }
+        carried.sort_by_key(|name| std::cmp::Reverse((name.to, name.floor)));
+        let mut reaching = None;
+        for name in &carried {
+            match open(history, place, name)? {
+                Ok(source) => reaching = Some(source),
+                Err(reason) => tracing::warn!(%reason, "a carry-over of the history can't be used"),
+            }
+            if reaching.is_some() {
                 break;
             }
         }
-        Self { old, carried, needless }
+        let Some(source) = reaching else { return Ok(whole_front) };
+        // Only what is sound makes others needless.
+        carried.retain(|name| *name != source.name && name.to <= source.name.to);
+        let lacks = carried_for(needs, Some(&source), None).iter().any(|own| own.since.is_some());
+        let again = whole_front.missing.is_none()
+            && whole_front.old.last().is_some_and(|last| last.to >= source.name.to);
+        if lacks && again {
+            // All rows were read from the topic again, those among them that it lacks.
+            return Ok(Self { replaced: Some(source.name), needless: carried, ..whole_front });
+        }
+        let mut front = Self::behind(Some(&source.name), &whole, is_old);
+        front.needless.extend(carried);
+        Ok(Self { carried: Some(source), ..front })
+    }
+
+    /// The old segments behind a carry-over, or from the topic's beginning on; `whole` ascends by offset.
+    fn behind(
+        carried: Option<&SegmentName>,
+        whole: &[SegmentName],
+        is_old: impl Fn(&SegmentName) -> bool,
+    ) -> Self {
+        let mut front = Self::default();
+        let mut end = carried.map_or(Offset(0), |name| name.to);
+        for name in whole {
+            let covered = carried.is_some_and(|carried| carried.from <= name.from && carried.to >= name.to);
+            match (is_old(name), covered) {
+                (true, true) => front.needless.push(name.clone()),
+                (false, true) => {}
+                (true, false) => {
+                    if name.from > end && name.floor != i64::MIN {
+                        front.missing = front.missing.max(Some(name.floor));
+                    }
+                    end = end.max(name.to);
+                    front.old.push(name.clone());
+                }
+                (false, false) => break,
+            }
+        }
+        front.old.sort_by_key(|name| (name.to, std::cmp::Reverse(name.from)));
+        front
     }
 }
 
@@ -121,12 +166,15 @@ fn carry(
     (front, old, needs): (&Front, &Old, &[LastRows]),
 ) -> Result<bool, String> {
     let before = front.carried.as_ref().map(|source| &source.name);
-    let Some(first) = before.or(front.old.first()) else { return Ok(false) };
-    // Without a carry-over before it, the first segment must be the first of all.
-    if before.is_none() && first.from.0 != 0 && first.floor != i64::MIN {
+    let covered = || front.old.iter().chain(before);
+    let (Some(from), Some(to)) = (covered().map(|name| name.from).min(), covered().map(|name| name.to).max())
+    else {
+        return Ok(false);
+    };
+    if front.missing == Some(i64::MAX) {
         return Ok(false);
     }
-    let carried = carried_for(needs, front.carried.as_ref());
+    let carried = carried_for(needs, front.carried.as_ref(), front.missing);
     let rows: u64 = front.old.iter().map(|name| name.rows).sum();
     let due = front.carried.as_ref().is_none_or(|source| {
         let asked_anew = carried.iter().any(|own| !source.checked.carried.contains(own));
@@ -135,10 +183,9 @@ fn carry(
     if !due {
         return Ok(false);
     }
-    let to = front.old.last().map_or(first.to, |last| last.to);
     let floor = before.map_or(old.before, |name| name.floor.max(old.before));
     let batches = pick(history, place, under, (front, old.carrier.pick(floor)))?;
-    let covered = Covered { offsets: first.from..to, floor, carried: Some(carried) };
+    let covered = Covered { offsets: from..to, floor, carried: Some(carried) };
     let stream = &under.contract.streams[under.stream];
     let encoded = encode(&history.identity, place, stream, &covered, (under.schema, &batches))?;
     crash_point("before-carry-over");
@@ -149,14 +196,14 @@ fn carry(
 }
 
 /// What the next carry-over is for: what the one before lacks is whole only from the time before which it holds no more
-/// than it was asked for.
-fn carried_for(needs: &[LastRows], before: Option<&Source>) -> Vec<CarriedFor> {
+/// than it was asked for, and so is everything where earlier rows are missing.
+fn carried_for(needs: &[LastRows], before: Option<&Source>, missing: Option<i64>) -> Vec<CarriedFor> {
     let since = |need: &LastRows| {
         let before = before?;
         let known = before.checked.carried.iter().find(|known| known.serves(need));
         known.map_or(Some(before.name.floor), |known| known.since)
     };
-    needs.iter().map(|need| CarriedFor { last: need.clone(), since: since(need) }).collect()
+    needs.iter().map(|need| CarriedFor { last: need.clone(), since: since(need).max(missing) }).collect()
 }
 
 /// The rows that are still needed, ascending by offset.
@@ -169,14 +216,19 @@ fn pick(
     let mut picked = Vec::new();
     // From the newest on: what is picked of a segment depends on what stands behind it.
     let mut end = Offset(i64::MAX);
+    let mut take = |source: &Source| -> Result<(), String> {
+        picked.extend(source.needed(under, (end, place), &mut picking)?);
+        end = end.min(source.name.from);
+        Ok(())
+    };
+    let mut carried = front.carried.as_ref();
     for name in front.old.iter().rev() {
-        let source = open(history, place, name)?;
-        picked.extend(source.needed(under, (end, place), &mut picking)?);
-        end = name.from;
+        if let Some(source) = carried.take_if(|source| source.name.to > name.to) {
+            take(source)?;
+        }
+        take(&open(history, place, name)??)?;
     }
-    if let Some(source) = &front.carried {
-        picked.extend(source.needed(under, (end, place), &mut picking)?);
-    }
+    carried.map_or(Ok(()), take)?;
     picked.reverse();
     Ok(picked)
 }
@@ -188,12 +240,15 @@ struct Source {
     checked: Checked,
 }
 
-fn open(history: &History, place: &Place, name: &SegmentName) -> Result<Source, String> {
-    let wrong = |reason: String| format!("{place}/{name} can't be carried over: {reason}");
+/// Proves a segment; the outer error is the store's, which says nothing of the segment.
+fn open(history: &History, place: &Place, name: &SegmentName) -> Result<Result<Source, String>, String> {
     let bytes = history.objects.get(&history.location(place, name)).map_err(|error| error.to_string())?;
-    let bytes = bytes.ok_or_else(|| wrong("it is gone".to_owned()))?;
-    let checked = check(&bytes, &history.identity, place, name).map_err(wrong)?;
-    Ok(Source { name: name.clone(), bytes, checked })
+    let checked = |bytes: bytes::Bytes| {
+        let checked = check(&bytes, &history.identity, place, name)?;
+        Ok(Source { name: name.clone(), bytes, checked })
+    };
+    let source = bytes.ok_or_else(|| "it is gone".to_owned()).and_then(checked);
+    Ok(source.map_err(|reason| format!("{place}/{name} can't be carried over: {reason}")))
 }
 
 impl Source {

@@ -11,12 +11,40 @@ use super::job::JobError;
 use super::recover;
 use crate::checkpoint::{Note, PartitionCommit, Standing};
 use crate::event::Offset;
+use crate::graph::Carrier;
 use crate::history::Old;
 use crate::sink::TransactionSink;
-use crate::source::kafka::KafkaSource;
+use crate::source::kafka::{EndedCommits, KafkaSource};
 
-/// How often the history is told what is no longer needed.
-const PRUNE_INTERVAL: Duration = Duration::from_secs(30);
+/// How often the history is told what is no longer needed: once in so many of its flushes, within these bounds.
+const PRUNE_FLUSHES: u32 = 3;
+const PRUNE_INTERVALS: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(30)];
+
+/// What the history need not keep any more, once it is committed.
+#[derive(Default)]
+pub(super) struct Pruning {
+    /// When it was last looked at.
+    looked: Duration,
+    /// What need not be kept once a step is committed.
+    waiting: Option<(u64, Old)>,
+    /// Picks what windows without a bound in time need, once it was asked for under the rules in force.
+    carrier: Option<Arc<Carrier>>,
+    /// Steps up to this one are known to be committed.
+    committed: u64,
+    /// At-least-once: the step of the last commit that was asked for, and how many commits have not ended.
+    asked: (u64, u64),
+}
+
+impl Pruning {
+    /// One that failed is asked for again by the next, so once none is left the last one tells.
+    fn ended(&mut self, ended: EndedCommits) {
+        let (step, left) = &mut self.asked;
+        *left = left.saturating_sub(ended.done + ended.failed);
+        if *left == 0 && ended.failed == 0 {
+            self.committed = *step;
+        }
+    }
+}
 
 impl Incarnation<'_> {
     /// Commits what may be committed, at most once an interval.
@@ -29,12 +57,19 @@ impl Incarnation<'_> {
         for rejected in rejected {
             tracing::warn!(coordinates = %rejected.coordinates, reason = %rejected.reason, "a message was set aside as a dead letter");
         }
+        if let (Some(receipt), true) = (receipt, self.sink.transactions().is_some()) {
+            self.pruning.committed = receipt.step();
+        }
         if let (Some(receipt), Some((step, _))) = (receipt, &self.waiting_commit)
             && receipt.step() >= *step
-            && let Some((_, commits)) = self.waiting_commit.take()
+            && let Some((step, commits)) = self.waiting_commit.take()
         {
-            self.commit_asked = Some(self.job.clock.elapsed());
-            self.source.commit(commits)?;
+            self.ask_commit(step, commits)?;
+        }
+        let ended = self.source.commits();
+        if ended != EndedCommits::default() {
+            self.pruning.ended(ended);
+            self.observe_commits(ended);
         }
         let now = self.job.clock.elapsed();
         self.prune(now);
@@ -56,17 +91,25 @@ impl Incarnation<'_> {
     /// Lets the history forget what nothing needs any more.
     fn prune(&mut self, now: Duration) {
         let (Some(writer), Some(kept)) = (&self.history, &self.job.history) else { return };
-        if now.saturating_sub(self.last_prune) < PRUNE_INTERVAL {
+        let [shortest, longest] = PRUNE_INTERVALS;
+        let interval = kept.writer.flush_interval.saturating_mul(PRUNE_FLUSHES).clamp(shortest, longest);
+        if now.saturating_sub(self.pruning.looked) < interval {
             return;
         }
-        // What stood at the look before this one was committed since, so no restart goes on from before it.
-        if let Some(old) = self.prunable.take() {
-            writer.prune(old);
+        self.pruning.looked = now;
+        let committed = self.pruning.committed;
+        match self.pruning.waiting.take() {
+            // No restart goes on from before it.
+            Some((step, old)) if step <= committed => writer.prune(old),
+            Some(waiting) => {
+                self.pruning.waiting = Some(waiting);
+                return;
+            }
+            None => {}
         }
-        self.last_prune = now;
         let watermark = self.parts.core.watermarks().current();
         let Some(needed) = recover::needed_from(self, watermark) else { return };
-        let carrier = match &self.carrier {
+        let carrier = match &self.pruning.carrier {
             Some(carrier) => Ok(Arc::clone(carrier)),
             None => self.parts.core.carrier(&self.parts.contract).map(Arc::new),
         };
@@ -74,8 +117,8 @@ impl Incarnation<'_> {
             Ok(carrier) => {
                 let read = self.offsets.iter().map(|(partition, next)| (partition.clone(), next)).collect();
                 let before = needed.saturating_sub(kept.keep.0);
-                self.prunable = Some(Old { before, read, carrier: Arc::clone(&carrier) });
-                self.carrier = Some(carrier);
+                self.pruning.waiting = Some((self.step, Old { before, read, carrier: Arc::clone(&carrier) }));
+                self.pruning.carrier = Some(carrier);
             }
             Err(error) => tracing::warn!(%error, "the history keeps all: what windows need is not known"),
         }
@@ -83,8 +126,15 @@ impl Incarnation<'_> {
 
     /// The windows in force are others now: what was not needed for those of before may be.
     pub(super) fn keeps_for_other_rules(&mut self) {
-        self.prunable = None;
-        self.carrier = None;
+        self.pruning.waiting = None;
+        self.pruning.carrier = None;
+    }
+
+    /// At-least-once: commits offsets, all that was published up to a step.
+    fn ask_commit(&mut self, step: u64, commits: Vec<PartitionCommit>) -> Result<(), JobError> {
+        self.commit_asked = Some(self.job.clock.elapsed());
+        self.pruning.asked = (step, self.pruning.asked.1 + 1);
+        Ok(self.source.commit(commits)?)
     }
 
     /// Closes the transaction, or notes which receipt the commit waits for.
@@ -137,8 +187,8 @@ impl Incarnation<'_> {
         self.close_step()?;
         let receipt = self.sink.finish(self.job.policy.grace)?;
         self.delivered |= receipt.step() > 0;
-        if let Some((_, commits)) = self.waiting_commit.take() {
-            self.source.commit(commits)?;
+        if let Some((step, commits)) = self.waiting_commit.take() {
+            self.ask_commit(step, commits)?;
         }
         Ok(())
     }

@@ -136,6 +136,7 @@ impl Filling {
             policy: &self.policy,
         };
         let sources = origins.sources(&needs)?;
+        let gaps: Vec<u32> = sources.with_gap(&self.table).collect();
         let mut earliest = BTreeMap::new();
         if let (Some(history), false) = (&self.history, sources.plans.is_empty()) {
             let loader =
@@ -147,15 +148,17 @@ impl Filling {
                 parts.core.absorb(batch)?;
             }
         }
+        earliest.retain(|index, _| !gaps.contains(index));
         self.replay(parts, &sources.ranges, &mut earliest)?;
         let index = |partition: &Partition| {
             let index = self.table.iter().position(|known| known.partition == *partition);
             index.and_then(|index| u32::try_from(index).ok())
         };
-        let reaches = sources.incomplete.iter().map(|partition| {
-            index(partition).and_then(|index| earliest.get(&index)).copied().unwrap_or(self.now)
+        let reaches = sources.incomplete.iter().map(|lacking| {
+            let earliest = index(&lacking.partition).and_then(|index| earliest.get(&index));
+            lacking.reaches(earliest.copied(), self.now)
         });
-        Ok(reaches.max().max(sources.whole_from))
+        Ok(reaches.max())
     }
 
     fn needs(&self, since: i64, lasting: impl Fn(usize) -> Lasting) -> Result<Vec<Need>, JobError> {

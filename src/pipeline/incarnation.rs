@@ -13,6 +13,7 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 
 use super::already::AlreadySent;
+use super::commit::Pruning;
 use super::job::{Job, JobError, JobEvent};
 use super::latencies::{self, Latencies};
 use super::messages::{MessageContext, decision_messages, messages, summary_messages};
@@ -26,8 +27,7 @@ use super::turns::Turns;
 use super::{Core, StepOutcome};
 use crate::checkpoint::{Note, Offsets, PartitionCommit, Position};
 use crate::event::{Offset, Partition, crash_point};
-use crate::graph::Carrier;
-use crate::history::{Old, Writer};
+use crate::history::Writer;
 use crate::labels::Labels;
 use crate::metrics::Phase;
 use crate::sink::{Outgoing, Sink, SinkError, end_hanging, probe};
@@ -97,11 +97,7 @@ pub(super) struct Incarnation<'a> {
     /// When each partition last had a record, and its stream; none once it was found idle.
     last_record: BTreeMap<u32, (Duration, usize)>,
     pub(super) last_commit: Duration,
-    pub(super) last_prune: Duration,
-    /// What the history need not keep once all that was read then is committed.
-    pub(super) prunable: Option<Old>,
-    /// Picks what windows without a bound in time need, once it was asked for under the rules in force.
-    pub(super) carrier: Option<Arc<Carrier>>,
+    pub(super) pruning: Pruning,
     /// At-least-once: a commit that waits for the receipt of a step.
     pub(super) waiting_commit: Option<(u64, Vec<PartitionCommit>)>,
     /// When a commit was last asked for.
@@ -152,9 +148,7 @@ impl<'a> Incarnation<'a> {
             complete_from: None,
             last_record: BTreeMap::new(),
             last_commit: Duration::ZERO,
-            last_prune: Duration::ZERO,
-            prunable: None,
-            carrier: None,
+            pruning: Pruning::default(),
             waiting_commit: None,
             commit_asked: None,
             delivered: false,
@@ -383,7 +377,6 @@ impl<'a> Incarnation<'a> {
         let partitions: Vec<Partition> =
             assigned.partitions.iter().map(|assignment| assignment.partition.clone()).collect();
         let making = self.making.take();
-        self.keeps_for_other_rules();
         watch(JobEvent::Assigned(&partitions));
         self.observe_assigned(&partitions);
         self.table = Arc::clone(&assigned.table);

@@ -284,6 +284,14 @@ impl Incarnation<'_> {
         }
     }
 
+    /// Commits of offsets ended outside of transactions.
+    pub(super) fn observe_commits(&self, ended: EndedCommits) {
+        let Some(observers) = &self.job.observers else { return };
+        let took = self.commit_asked.map(|asked| self.job.clock.elapsed().saturating_sub(asked));
+        observers.metrics.offsets_committed(CommitResult::Done, ended.done, took);
+        observers.metrics.offsets_committed(CommitResult::Failed, ended.failed, took);
+    }
+
     /// Once a turn: the loop lives; once a second: how things stand.
     pub(super) fn observe(&mut self) {
         let Some(observers) = &self.job.observers else { return };
@@ -291,12 +299,6 @@ impl Incarnation<'_> {
         observers.health.turned(now);
         for took in self.sink.transactions().map(|sink| sink.commits()).unwrap_or_default() {
             observers.metrics.transaction(TransactionResult::Committed, took);
-        }
-        let ended = self.source.commits();
-        if ended != EndedCommits::default() {
-            let took = self.commit_asked.map(|asked| self.job.clock.elapsed().saturating_sub(asked));
-            observers.metrics.offsets_committed(CommitResult::Done, ended.done, took);
-            observers.metrics.offsets_committed(CommitResult::Failed, ended.failed, took);
         }
         if self.seen.last.is_some_and(|last| now.saturating_sub(last) < INTERVAL) {
             return;

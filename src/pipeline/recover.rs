@@ -19,7 +19,7 @@ use super::job::{JobError, JobEvent};
 use super::refusal::{Accept, Refusal};
 use super::returning::{Returning, returning};
 use super::silent::answered_by_all;
-use super::sources::Need;
+use super::sources::{Incomplete, Need};
 use super::witness::Witness;
 use super::{Progress, Restored, StepOutcome};
 use crate::checkpoint::Position;
@@ -51,6 +51,7 @@ pub(super) fn recover(
 ) -> Result<Vec<Position>, JobError> {
     let started = run.job.clock.elapsed();
     run.parts = (run.job.parts)()?;
+    run.keeps_for_other_rules();
     run.complete_from = None;
     let returning = returning(run, assigned)?;
     for one in &returning {
@@ -80,7 +81,9 @@ pub(super) fn recover(
     recovery.progress.to_absorb = sources.plans.iter().map(|plan| plan.rows).sum();
     run.observe_recovery(recovery.progress);
     watch(JobEvent::Recovering(recovery.progress));
+    let gaps: Vec<u32> = sources.with_gap(&run.table).collect();
     let next_arrival = recovery.absorb_history(run, sources.plans, stop, watch)?;
+    recovery.earliest.retain(|index, _| !gaps.contains(index));
     witness.compare()?;
     open_history(run, &returning, &sources.ranges, next_arrival)?;
     crash_point("during-recovery");
@@ -89,8 +92,7 @@ pub(super) fn recover(
     recovery.remember(run, &outcome);
     // What was held back in periods that had ended was told before the commit.
     drop(run.parts.summaries());
-    let complete_from = recovery.complete_from(run, &returning, &sources.incomplete)?;
-    run.complete_from = complete_from.max(sources.whole_from);
+    run.complete_from = recovery.complete_from(run, &returning, &sources.incomplete)?;
     let longest = run.parts.core.reach().longest;
     let exact_since = run.complete_from.map(|from| EventTime(from.saturating_add(longest.0)));
     run.parts.on_arrival.set_exact_since(exact_since);
@@ -264,7 +266,7 @@ impl Recovery {
         &self,
         run: &Incarnation<'_>,
         returning: &[Returning<'_>],
-        incomplete: &[Partition],
+        incomplete: &[Incomplete],
     ) -> Result<Option<i64>, JobError> {
         let mut complete_from: Option<i64> = None;
         for one in returning {
@@ -274,11 +276,8 @@ impl Recovery {
             if let Some(known) = known.filter(|known| *known > needed) {
                 complete_from = complete_from.max(Some(known));
             }
-            if !incomplete.contains(partition) {
-                continue;
-            }
-            let reaches =
-                self.earliest.get(&one.index).copied().unwrap_or_else(|| run.job.clock.now_micros());
+            let Some(lacking) = incomplete.iter().find(|one| one.partition == *partition) else { continue };
+            let reaches = lacking.reaches(self.earliest.get(&one.index).copied(), run.job.clock.now_micros());
             let first = one.assignment.note.is_none();
             let worse = known.is_none_or(|known| reaches > known);
             if !first && worse && !run.job.policy.recovery.accept.contains(&Accept::IncompleteWindows) {

@@ -88,7 +88,7 @@ impl Retrace<'_> {
         let sources = origins.sources(&needs)?;
         let own = |range: &&ReplayRange| range.from < range.to;
         let mut done = Retraced {
-            incomplete: sources.incomplete,
+            incomplete: sources.incomplete.into_iter().map(|incomplete| incomplete.partition).collect(),
             interleaved: sources.ranges.iter().filter(own).count() > 1,
             ..Retraced::default()
         };
