@@ -26,6 +26,11 @@ ON_ARRIVAL = {
     "card-burst": dict(seconds=60, where="true", hit="n >= 18", values=["n"], dedup=180,
                        reason="{n} payments in 1 minute"),
 }
+# A frame of rows: what it holds has no age, so a restart needs what the history carries over.
+OF_ROWS = {
+    "card-rare": dict(rows=4, where="card like 'rare-%'", hit="n = 4 and total > 500", values=["n", "total"],
+                      dedup=None, reason="{total} in {n} payments"),
+}
 IN_ORDER = {
     "card-ordered": dict(key="card", seconds=120, hit="n >= 32", values=["n", "total"], dedup=300,
                          reason="{n} payments in 2 minutes"),
@@ -105,6 +110,8 @@ def expect(records, rules=None):
     database.execute("insert into input select * from parsed")
     for rule, spec in ON_ARRIVAL.items():
         note(expected, rule, spec, on_arrival(database, spec))
+    for rule, spec in OF_ROWS.items():
+        note(expected, rule, spec, of_rows(database, spec))
     watermark = database.execute(
         f"select min(latest) - {LATENESS_SECONDS * 1_000_000} from (select max(t) latest from input group by p)"
     ).fetchone()[0]
@@ -125,6 +132,20 @@ def on_arrival(database, spec):
             from kept r join kept s on s.p = r.p and s.card = r.card and s.o <= r.o
              and s.t between r.t - {spec["seconds"] * 1_000_000} and r.t
             group by all)
+        select * from answers where {spec["hit"]} order by p, o""").fetchall()
+
+
+def of_rows(database, spec):
+    """A row sees itself and the last ones that its partition had before it, of its card; of one time, by arrival."""
+    return database.execute(f"""
+        with kept as (select * from input where {spec["where"]}),
+        seen as (
+            select r.p, r.o, r.tx, r.t, r.card as key, r.amount, s.amount as held,
+                   row_number() over (partition by r.p, r.o order by s.t desc, s.o desc) as back
+            from kept r join kept s on s.p = r.p and s.card = r.card and s.o <= r.o and s.t <= r.t),
+        answers as (
+            select p, o, tx, t, key, amount, count(*) as n, sum(held) as total, 0 as merchants
+            from seen where back <= {spec["rows"]} group by all)
         select * from answers where {spec["hit"]} order by p, o""").fetchall()
 
 

@@ -13,6 +13,7 @@ from .scene import Scene
 POINTS = [
     "before-produce", "after-produce", "before-send-offsets", "after-send-offsets", "before-commit",
     "after-commit", "before-history-write", "after-history-write", "during-recovery", "during-replay",
+    "before-carry-over", "after-carry-over",
 ]
 KILLED = -9
 
@@ -31,11 +32,11 @@ def kills(suite, count):
     job, reached = scene.job(), Counter()
     for index in range(count):
         point = POINTS[index % len(POINTS)]
-        passage = 1 if point == "during-recovery" else scene.random.randrange(1, 12)
-        if point == "during-replay" or point.endswith("history-write"):
-            passage = scene.random.randrange(1, 4) if point.endswith("history-write") else 1
+        seldom = point.startswith("during") or point.endswith("carry-over")
+        passage = 1 if seldom else scene.random.randrange(1, 4 if point.endswith("history-write") else 12)
         job.start(hurt=f"{point}:{passage}")
-        limit = scene.random.uniform(0.5, 4) if index % 5 == 4 else 12
+        # Something is carried over only once the history is older than what windows look back on.
+        limit = 60 if point.endswith("carry-over") else scene.random.uniform(0.5, 4) if index % 5 == 4 else 12
         code = job.wait(limit)
         if code is None:
             job.kill()

@@ -35,16 +35,18 @@ def main():
     return 0
 
 
-def feed(cluster, folder, events):
-    """Sends the payments of benches/peers; the last of them."""
+def feed(cluster, folder, events, topic="payments", poison_every=None):
+    """Sends the payments of benches/peers, one in so many cut off in the middle; the last of them."""
     data = folder / "data"
-    subprocess.run([sys.executable, PEERS / "generate.py", str(data), "--rows", str(events)], check=True,
-                   stdout=subprocess.DEVNULL)
+    if not data.exists():
+        subprocess.run([sys.executable, PEERS / "generate.py", str(data), "--rows", str(events)], check=True,
+                       stdout=subprocess.DEVNULL)
     producer, last = cluster.producer(), None
     with open(next(data.glob("*.ndjson")), encoding="utf-8") as lines:
-        for line in lines:
+        for number, line in enumerate(lines):
             last = json.loads(line)
-            send(producer, last, line)
+            poison = poison_every and number % poison_every == 0
+            send(producer, last, line[:len(line) // 2] if poison else line, topic)
     producer.flush(120)
     return last
 
@@ -94,11 +96,11 @@ def answered(cluster):
         time.sleep(0.5)
 
 
-def send(producer, row, value):
+def send(producer, row, value, topic="payments"):
     partition = zlib.crc32(str(row["card_id"]).encode()) % PARTITIONS
     while True:
         try:
-            producer.produce("payments", value, str(row["card_id"]), partition)
+            producer.produce(topic, value, str(row["card_id"]), partition)
             return
         except BufferError:
             producer.poll(0.1)
