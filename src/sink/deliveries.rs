@@ -163,11 +163,14 @@ pub(super) fn about_itself(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
         error,
-        KafkaError::MessageProduction(
-            Code::MessageSizeTooLarge | Code::InvalidRecord | Code::InvalidMessage | Code::InvalidTimestamp
-        )
+        KafkaError::MessageProduction(Code::MessageSizeTooLarge | Code::InvalidRecord | Code::InvalidMessage)
     )
 }
+
+/// What to do where brokers refuse the time that this host's clock tells.
+pub(super) const WRONG_CLOCK: &str = "this host's clock and the brokers' are further apart than the topic's \
+    `message.timestamp.after.max.ms` and `message.timestamp.before.max.ms` allow: set the clock right, until when nothing \
+    is taken";
 
 /// What to do about a failure that is for good.
 pub(super) fn advice(error: &KafkaError) -> &'static str {
@@ -182,6 +185,7 @@ pub(super) fn advice(error: &KafkaError) -> &'static str {
         KafkaError::MessageProduction(Code::MessageTimedOut) => {
             "no broker took it within `message.timeout.ms`: check the brokers, and restart the job"
         }
+        KafkaError::MessageProduction(Code::InvalidTimestamp) => WRONG_CLOCK,
         _ => "see the broker's log, and restart the job: what was not delivered is answered again",
     }
 }
@@ -204,6 +208,13 @@ mod tests {
         assert_eq!((steps.durable(), steps.under_way()), (5, (0, 0)));
         steps.open(6, 0);
         assert_eq!(steps.durable(), 6);
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_is_no_fault_of_the_message() {
+        let error = KafkaError::MessageProduction(RDKafkaErrorCode::InvalidTimestamp);
+        assert!(!about_itself(&error) && advice(&error).contains("set the clock right"));
+        assert!(about_itself(&KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge)));
     }
 
     #[test]

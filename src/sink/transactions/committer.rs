@@ -22,7 +22,7 @@ use rdkafka::producer::{Producer, ProducerContext};
 use super::outage::{Outages, Watch};
 use super::{TransactionProducer, WAIT, serve_events};
 use crate::event::{Coordinates, crash_point};
-use crate::sink::deliveries::about_itself;
+use crate::sink::deliveries::{WRONG_CLOCK, about_itself};
 use crate::sink::{Destination, SinkError};
 use crate::source::kafka::{PartitionCommit, log_line, offsets_to_commit, words};
 
@@ -264,7 +264,10 @@ impl ProducerContext for Reports {
         self.reported.fetch_add(1, Ordering::Relaxed);
         let Err((error, message)) = result else { return };
         let mut notes = self.notes();
-        let reason = format!("topic `{}` did not take a message: {}", message.topic(), words(error));
+        let mut reason = format!("topic `{}` did not take a message: {}", message.topic(), words(error));
+        if *error == KafkaError::MessageProduction(RDKafkaErrorCode::InvalidTimestamp) {
+            reason.extend(["; ", WRONG_CLOCK]);
+        }
         notes.failure.get_or_insert(reason);
         if about_itself(error) {
             notes.refused.push((*about).clone());
