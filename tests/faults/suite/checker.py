@@ -97,6 +97,7 @@ def expect(records, rules=None):
         seen[tx] = time
         rows.append((partition, offset, tx, micros(time), card, merchant, amount))
     database = duckdb.connect()
+    database.execute("set enable_progress_bar = false")
     database.execute("create table input (p int, o bigint, tx varchar, t bigint, card varchar, merchant varchar, "
                      "amount decimal(12, 2))")
     import pyarrow as arrow
