@@ -59,12 +59,15 @@ struct Front {
     missing: Option<i64>,
 }
 
+/// A carry-over that was proven, and holds all that was asked of it then: it is not read again before it is due.
+pub(super) type Proven = Option<(SegmentName, Vec<LastRows>)>;
+
 /// Lets go of what is old below `until`; which segments were deleted.
 pub(super) fn prune(
     history: &History,
     place: &Place,
     under: &Under<'_>,
-    (old, until): (&Old, Offset),
+    (old, until, proven): (&Old, Offset, &mut Proven),
 ) -> Result<BTreeSet<SegmentName>, String> {
     let said = |error: super::HistoryError| error.to_string();
     let needs = match old.carrier.lasting(under.stream) {
@@ -73,9 +76,18 @@ pub(super) fn prune(
         Lasting::Last(needs) => needs,
     };
     let segments = history.segments(&place.partition, place.generation).map_err(said)?;
-    let front = Front::of(history, place, segments, (&needs, old.before, until))?;
+    let names = Names::of(segments, (old.before, until));
+    if let Some((name, asked)) = proven
+        && *asked == needs
+        && !names.is_due(name)
+    {
+        return Ok(BTreeSet::new());
+    }
+    let front = Front::of(history, place, names, &needs)?;
     let mut deleted: BTreeSet<SegmentName> = front.needless.iter().cloned().collect();
+    *proven = front.proven(&needs);
     if needs.is_empty() || carry(history, place, under, (&front, old, &needs))? {
+        *proven = None;
         deleted.extend(front.old.into_iter().chain(front.carried.map(|source| source.name)));
         deleted.extend(front.replaced);
     }
@@ -85,60 +97,42 @@ pub(super) fn prune(
     Ok(deleted)
 }
 
-impl Front {
-    fn of(
-        history: &History,
-        place: &Place,
-        segments: Vec<Segment>,
-        (needs, before, until): (&[LastRows], i64, Offset),
-    ) -> Result<Self, String> {
+/// What a partition's segments are by their names.
+struct Names {
+    /// The carry-overs, first the one that reaches furthest.
+    carried: Vec<SegmentName>,
+    /// The others, ascending by offset.
+    whole: Vec<SegmentName>,
+    before: i64,
+    until: Offset,
+}
+
+impl Names {
+    fn of(segments: Vec<Segment>, (before, until): (i64, Offset)) -> Self {
         let (mut carried, whole): (Vec<SegmentName>, Vec<SegmentName>) =
             segments.into_iter().map(|segment| segment.name).partition(|name| name.carried);
-        let newest = whole.iter().map(|name| name.to).max();
-        let is_old = |name: &SegmentName| {
-            name.times.is_none_or(|(_, latest)| latest < before)
-                && name.to <= until
-                && Some(name.to) != newest
-        };
-        let whole_front = Self::behind(None, &whole, is_old);
-        if needs.is_empty() {
-            return Ok(Self { needless: carried, ..whole_front });
-        }
         carried.sort_by_key(|name| std::cmp::Reverse((name.to, name.floor)));
-        let mut reaching = None;
-        for name in &carried {
-            match open(history, place, name)? {
-                Ok(source) => reaching = Some(source),
-                Err(reason) => tracing::warn!(%reason, "a carry-over of the history can't be used"),
-            }
-            if reaching.is_some() {
-                break;
-            }
-        }
-        let Some(source) = reaching else { return Ok(whole_front) };
-        // Only what is sound makes others needless.
-        carried.retain(|name| *name != source.name && name.to <= source.name.to);
-        let lacks = carried_for(needs, Some(&source), None).iter().any(|own| own.since.is_some());
-        let again = whole_front.missing.is_none()
-            && whole_front.old.last().is_some_and(|last| last.to >= source.name.to);
-        if lacks && again {
-            // All rows were read from the topic again, those among them that it lacks.
-            return Ok(Self { replaced: Some(source.name), needless: carried, ..whole_front });
-        }
-        let mut front = Self::behind(Some(&source.name), &whole, is_old);
-        front.needless.extend(carried);
-        Ok(Self { carried: Some(source), ..front })
+        Self { carried, whole, before, until }
     }
 
-    /// The old segments behind a carry-over, or from the topic's beginning on; `whole` ascends by offset.
-    fn behind(
-        carried: Option<&SegmentName>,
-        whole: &[SegmentName],
-        is_old: impl Fn(&SegmentName) -> bool,
-    ) -> Self {
-        let mut front = Self::default();
+    /// Whether there is as much to carry as a carry-over holds, or it is not the only one.
+    fn is_due(&self, carried: &SegmentName) -> bool {
+        let old = self.behind(Some(carried)).old;
+        let rows: u64 = old.iter().map(|name| name.rows).sum();
+        self.carried.as_slice() != std::slice::from_ref(carried) || !old.is_empty() && rows >= carried.rows
+    }
+
+    /// The old segments behind a carry-over, or from the topic's beginning on.
+    fn behind(&self, carried: Option<&SegmentName>) -> Front {
+        let newest = self.whole.iter().map(|name| name.to).max();
+        let is_old = |name: &SegmentName| {
+            name.times.is_none_or(|(_, latest)| latest < self.before)
+                && name.to <= self.until
+                && Some(name.to) != newest
+        };
+        let mut front = Front::default();
         let mut end = carried.map_or(Offset(0), |name| name.to);
-        for name in whole {
+        for name in &self.whole {
             let covered = carried.is_some_and(|carried| carried.from <= name.from && carried.to >= name.to);
             match (is_old(name), covered) {
                 (true, true) => front.needless.push(name.clone()),
@@ -155,6 +149,47 @@ impl Front {
         }
         front.old.sort_by_key(|name| (name.to, std::cmp::Reverse(name.from)));
         front
+    }
+}
+
+impl Front {
+    fn of(history: &History, place: &Place, names: Names, needs: &[LastRows]) -> Result<Self, String> {
+        let whole = names.behind(None);
+        if needs.is_empty() {
+            return Ok(Self { needless: names.carried, ..whole });
+        }
+        let mut reaching = None;
+        for name in &names.carried {
+            match open(history, place, name)? {
+                Ok(source) => reaching = Some(source),
+                Err(reason) => tracing::warn!(%reason, "a carry-over of the history can't be used"),
+            }
+            if reaching.is_some() {
+                break;
+            }
+        }
+        let Some(source) = reaching else { return Ok(whole) };
+        // Only what is sound makes others needless.
+        let others = names.carried.iter().filter(|name| **name != source.name && name.to <= source.name.to);
+        let others: Vec<SegmentName> = others.cloned().collect();
+        let lacks = carried_for(needs, Some(&source), None).iter().any(|own| own.since.is_some());
+        let again = whole.missing.is_none() && whole.old.last().is_some_and(|last| last.to >= source.name.to);
+        if lacks && again {
+            // All rows were read from the topic again, those among them that it lacks.
+            return Ok(Self { replaced: Some(source.name), needless: others, ..whole });
+        }
+        let mut front = names.behind(Some(&source.name));
+        front.needless.extend(others);
+        Ok(Self { carried: Some(source), ..front })
+    }
+
+    /// The carry-over that need not be read again before it is due.
+    fn proven(&self, needs: &[LastRows]) -> Proven {
+        let source = self.carried.as_ref()?;
+        let whole = |need: &LastRows| {
+            source.checked.carried.iter().any(|held| held.last == *need && held.since.is_none())
+        };
+        needs.iter().all(whole).then(|| (source.name.clone(), needs.to_vec()))
     }
 }
 

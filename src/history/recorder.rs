@@ -14,7 +14,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
 use super::History;
-use super::carry::{self, Old, Under};
+use super::carry::{self, Old, Proven, Under};
 use super::contract::{OFFSET_COLUMN, segment_schema};
 use super::error::HistoryError;
 use super::merge;
@@ -62,6 +62,7 @@ struct Recorded {
     open: Option<Collected>,
     /// The newest segments, which touch each other, as long as they are small.
     small: Vec<Segment>,
+    proven: Proven,
 }
 
 /// Rows that will be one segment.
@@ -228,7 +229,7 @@ impl Recorder {
             let segments = self.history.segments(partition, generation).unwrap_or_default();
             self.gate.holds(partition, &segments);
             let small = merge::small_tail(segments, from, self.settings.segment_rows / 2);
-            let recorded = Recorded { place, stream, next, floor, open: None, small };
+            let recorded = Recorded { place, stream, next, floor, open: None, small, proven: None };
             self.partitions.insert(partition.clone(), recorded);
         }
         self.partitions.get_mut(partition)
@@ -338,7 +339,7 @@ impl Recorder {
             let (place, stream) = (&recorded.place, recorded.stream);
             let Some(until) = old.read.get(&place.partition).copied() else { continue };
             let under = Under { contract: &self.contract, stream, schema: &self.schemas[stream] };
-            match carry::prune(&self.history, place, &under, (old, until)) {
+            match carry::prune(&self.history, place, &under, (old, until, &mut recorded.proven)) {
                 Ok(deleted) => {
                     // Those that are gone can't be merged.
                     recorded.small.retain(|segment| !deleted.contains(&segment.name));

@@ -255,7 +255,7 @@ fn prune(history: &History, before: i64, read: i64) -> usize {
     let (contract, place) = (contract(), Place { partition: pay(0), generation: 1 });
     let schema = segment_schema(&contract.streams[0]).unwrap();
     let under = Under { contract: &contract, stream: 0, schema: &schema };
-    carry::prune(history, &place, &under, (&old(before, read), Offset(read))).unwrap().len()
+    carry::prune(history, &place, &under, (&old(before, read), Offset(read), &mut None)).unwrap().len()
 }
 
 /// No window needs anything but what is later.
