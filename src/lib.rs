@@ -172,6 +172,7 @@
 //! | what the README shows is what happens | `tests/readme.rs` |
 //! | a core that took over at any row answers as one that had its rules from the beginning | `tests/takeover.rs` |
 //! | a rule that changes leaves the answers of the others as they are; a new window is exact at once | `tests/reload.rs` |
+//! | a history gives the report that its events give as files | `tests/backtest_history.rs` |
 //! | a decision is what its hits come to | `tests/decisions.rs` |
 //! | shipped rules fire, stay silent and end their windows as their cases say | `tests/rule_tests.rs` |
 //! | the events that `why` shows give each window's answer; its alert is the one that was sent | `tests/why.rs` |

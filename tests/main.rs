@@ -4,6 +4,7 @@
 
 mod architecture;
 mod backtest;
+mod backtest_history;
 mod bad_input;
 mod broker;
 mod budgets;

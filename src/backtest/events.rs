@@ -3,7 +3,7 @@
 //! Takes answered batches, keeps one entry a row of the scored stream in the order of the answers, and where
 //! each record of the input stands among them. Fails where a column has a type that can't be read so.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
@@ -154,6 +154,30 @@ impl Events {
     }
 }
 
+/// Events by offset, from the first offset on that has one: a topic's may be billions.
+#[derive(Debug, Default)]
+struct Places {
+    first: i64,
+    events: VecDeque<u32>,
+}
+
+impl Places {
+    fn note(&mut self, offset: i64, event: u32) {
+        if self.events.is_empty() {
+            self.first = offset;
+        }
+        while offset < self.first {
+            self.events.push_front(NO_EVENT);
+            self.first -= 1;
+        }
+        let Ok(index) = usize::try_from(offset - self.first) else { return };
+        if self.events.len() <= index {
+            self.events.resize(index + 1, NO_EVENT);
+        }
+        self.events[index] = event;
+    }
+}
+
 /// Builds [`Events`] batch by batch.
 #[derive(Debug)]
 pub struct EventTable {
@@ -163,7 +187,7 @@ pub struct EventTable {
     events: Events,
     entity_numbers: hashbrown::HashMap<String, u32>,
     /// For each partition of the input, the event at each offset.
-    places: Vec<Vec<u32>>,
+    places: Vec<Places>,
 }
 
 impl EventTable {
@@ -211,15 +235,11 @@ impl EventTable {
     }
 
     fn note_place(&mut self, partition: u32, offset: i64, event: u32) {
-        let (partition, Ok(offset)) = (partition as usize, usize::try_from(offset)) else { return };
+        let partition = partition as usize;
         if self.places.len() <= partition {
-            self.places.resize(partition + 1, Vec::new());
+            self.places.resize_with(partition + 1, Places::default);
         }
-        let places = &mut self.places[partition];
-        if places.len() <= offset {
-            places.resize(offset + 1, NO_EVENT);
-        }
-        places[offset] = event;
+        self.places[partition].note(offset, event);
     }
 
     fn push_entities(&mut self, column: &ArrayRef) -> Result<(), ArrowError> {
@@ -294,7 +314,8 @@ impl EventTable {
     /// The event of a record, by where the record stands in the input.
     pub fn event_at(&self, partition: u32, offset: i64) -> Option<u32> {
         let places = self.places.get(partition as usize)?;
-        places.get(usize::try_from(offset).ok()?).copied().filter(|event| *event != NO_EVENT)
+        let index = usize::try_from(offset.checked_sub(places.first)?).ok()?;
+        places.events.get(index).copied().filter(|event| *event != NO_EVENT)
     }
 
     /// All events.

@@ -18,10 +18,14 @@ use std::sync::Arc;
 use clap::builder::ArgPredicate;
 use serde_json::{Value, json};
 
+use super::events::Events;
 use super::failure::{Exit, Failure};
+use super::kept::{HOUR, Kept};
+use super::label_columns::label_columns;
 use super::terminal::{Format, grouped};
 use crate::backtest::{
-    BUCKETS, Case, Comparison, Goal, NamedSet, OrderChange, Report, Settings, Sweep, Wanted, compare,
+    BUCKETS, Case, Comparison, EventColumns, Goal, Labels, NamedSet, OrderChange, Report, Settings, Sweep,
+    Wanted, compare,
 };
 use crate::decision::{Combination, Outcome};
 use crate::event::{Clock, EventTime, Span, SystemClock};
@@ -33,7 +37,7 @@ use collect::{Collected, collect};
 use prepare::{Prepared, event_columns, other_order};
 
 /// Measure rules on events of the past: precision, recall, workload, value, speed, overlap.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   tollgate backtest --rules rules --input payments.parquet --label-column is_fraud \\
       --entity-column card_id --value-column amount --report report.html
@@ -43,12 +47,15 @@ use prepare::{Prepared, event_columns, other_order};
       --sweep card-velocity:payments_10m=3..12/1
   tollgate backtest --rules rules --input payments.parquet --label-column is_fraud \\
       --until 2026-10-01 --fit weights.toml --review-at events=100/d --block-at precision=0.95
+  tollgate backtest --rules rules --config tollgate.toml --hours 24
 
 A hit is an event that a rule flags; an alert is a hit that @dedup lets through. Precision, recall, F1 and
 value are of hits, alerts a day are of alerts. For figures of all together and for thresholds live rules count,
 as in a job, or those that were named; where there is none, all that run. Windows are filled from the first
 event of the input, whatever --from says. A file of labels has the columns id, known_at and fraud (true where
-it is left out).")]
+it is left out).
+With --config the events are those of the job's history, beside the job and without its brokers: the job's lateness
+and repeats hold, and its [labels] count, each from the time that its row says, unless --labels names a file.")]
 pub(super) struct Arguments {
     /// A rules folder, or one rule file, which then runs whatever its status.
     #[arg(long, value_name = "PATH", default_value = "rules")]
@@ -57,8 +64,14 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
     /// Events: .ndjson, .csv or .parquet, as FILE or STREAM=FILE; may be repeated.
-    #[arg(long, required = true, value_name = "FILE", num_args = 1..)]
+    #[arg(long, required_unless_present = "config", value_name = "FILE", num_args = 1..)]
     input: Vec<String>,
+    /// The settings file of a job: the events are those that its history keeps.
+    #[arg(long, value_name = "FILE", conflicts_with = "input")]
+    config: Option<PathBuf>,
+    /// Score the last so many hours of the history only; earlier events fill windows.
+    #[arg(long, value_name = "N", conflicts_with = "from")]
+    hours: Option<u32>,
     /// The stream that is scored, where the contract has several.
     #[arg(long, value_name = "NAME")]
     stream: Option<String>,
@@ -141,13 +154,14 @@ pub(super) struct Arguments {
     #[arg(long)]
     one_order: bool,
     /// How far out of order a row may come.
-    #[arg(long, default_value = "5s")]
+    #[arg(long, default_value = "5s", conflicts_with = "config")]
     lateness: Span,
     /// For how long of event time the repeat of an event id is dropped; 0s keeps repeats.
-    #[arg(long, default_value = "1h")]
+    #[arg(long, default_value = "1h", conflicts_with = "config")]
     repeats: Span,
     /// Rows a batch.
     #[arg(long, default_value_t = 16384, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    #[arg(conflicts_with = "config")]
     batch_rows: u32,
     /// Threads; as many as there are processors where it is not given.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -242,7 +256,7 @@ fn named_set(text: &str) -> Result<NamedSet, String> {
 }
 
 /// Labels of a file, for verbs that ask only whether an event is a fraud.
-pub(super) fn read_labels(file: &std::path::Path) -> Result<crate::backtest::Labels, Failure> {
+pub(super) fn read_labels(file: &std::path::Path) -> Result<Labels, Failure> {
     labels::read(file, Span(0))
 }
 
@@ -252,25 +266,27 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         .num_threads(arguments.threads())
         .build_global()
         .map_err(Failure::outside)?;
+    let (arguments, mut events) = with_events(arguments)?;
+    let arguments = &arguments;
     let prepared = Prepared::open(&arguments.rules, arguments, &arguments.sweep)?;
-    let columns = event_columns(&prepared.set.catalog.contract, arguments)?;
+    let columns = event_columns(&prepared.set.catalog.contract, arguments, label_stream(&events, &prepared))?;
     guard::check(&prepared, &columns, arguments)?;
     let against = match &arguments.against {
         Some(folder) => Some((folder, Prepared::open(folder, arguments, &[])?)),
         None => None,
     };
-    let known = match &arguments.labels {
-        Some(file) => Some(labels::read(file, arguments.label_delay)?),
-        None => None,
-    };
+    let known = known_labels(arguments, &events, (&prepared, &columns))?;
+    let learned = guard::no_look_ahead(arguments, known.is_some());
     let mut settings = arguments.settings()?;
     let started = clock.elapsed();
     if arguments.baseline {
         prepared.set.catalog.known_models().for_each(|model| model.collect());
     }
-    let here = collect(&prepared, &columns, known.clone(), arguments)?;
+    let here = collect(&prepared, &columns, known.clone(), &mut events, arguments)?;
     let there = match &against {
-        Some((folder, prepared)) => Some((folder, collect(prepared, &columns, known, arguments)?)),
+        Some((folder, prepared)) => {
+            Some((folder, collect(prepared, &columns, known, &mut events, arguments)?))
+        }
         None => None,
     };
     if arguments.fit.is_some() {
@@ -294,13 +310,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     });
     let took = clock.elapsed().saturating_sub(started).as_secs_f64();
     let rows = here.counts.rows_in + there.as_ref().map_or(0, |(_, there)| there.counts.rows_in);
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    let speed = words::Speed { seconds: took, rows_a_second: rows as f64 / took.max(1e-9) };
+    let speed = words::Speed::of(rows, took);
     if let Some(file) = &arguments.output {
         rows::write(file, &here, &case)?;
     }
     if let Some(file) = &arguments.report {
-        let page = html::page(&report, &prepared.set.version, &guard::no_look_ahead(arguments));
+        let notes = here.notes.iter().fold(learned, |all, note| format!("{all} {note}."));
+        let page = html::page(&report, &prepared.set.version, &notes);
         std::fs::write(file, page)
             .map_err(|cause| Failure::outside(format!("{} can't be written: {cause}", file.display())))?;
     }
@@ -308,10 +324,50 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Format::Json => println!("{:#}", document(&report, &prepared, &here, &speed)?),
         Format::Table => {
             print!("{}", table::tables(&report));
+            here.notes.iter().for_each(|note| eprintln!("note: {note}"));
             eprintln!("{}; {speed}", told(&here.counts));
         }
     }
     Ok(Exit::Fine)
+}
+
+/// Where the events come from; the last hours of a history become a bound.
+fn with_events(arguments: &Arguments) -> Result<(Arguments, Events), Failure> {
+    let mut arguments = arguments.clone();
+    let Some(config) = &arguments.config else {
+        if arguments.hours.is_some() {
+            return Err(Failure::usage(
+                "--hours counts back from the end of a history, of --config: of files, say --from",
+            ));
+        }
+        let files = arguments.input.clone();
+        return Ok((arguments, Events::Files(files)));
+    };
+    let kept = Kept::open(config)?;
+    if let Some(hours) = arguments.hours {
+        // Events of the very moment so many hours ago are no longer among the last.
+        arguments.from = Some(EventTime(kept.latest().saturating_sub(i64::from(hours) * HOUR) + 1));
+    }
+    Ok((arguments, Events::Kept(Box::new(kept))))
+}
+
+/// The stream of a job whose rows are labels.
+fn label_stream(events: &Events, prepared: &Prepared) -> Option<usize> {
+    let Events::Kept(kept) = events else { return None };
+    label_columns(kept.settings(), &prepared.set).map(|columns| columns.stream)
+}
+
+/// Labels of a file, else those that the job keeps.
+fn known_labels(
+    arguments: &Arguments,
+    events: &Events,
+    (prepared, columns): (&Prepared, &EventColumns),
+) -> Result<Option<Labels>, Failure> {
+    match (&arguments.labels, events) {
+        (Some(file), _) => labels::read(file, arguments.label_delay).map(Some),
+        (None, Events::Kept(kept)) if !columns.event_id.is_empty() => kept.labels(&prepared.set),
+        (None, _) => Ok(None),
+    }
 }
 
 /// Where the rows went.
@@ -347,7 +403,7 @@ fn document(
     document["time_to_detection_up_to"] = json!(unknown);
     document["run"] = json!({
         "ruleset": prepared.set.version, "counts": here.counts, "balanced": here.counts.balanced(),
-        "seconds": speed.seconds, "rows_per_second": speed.rows_a_second,
+        "seconds": speed.seconds, "rows_per_second": speed.rows_a_second, "notes": here.notes,
     });
     Ok(document)
 }

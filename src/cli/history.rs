@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::failure::{Exit, Failure};
 use super::terminal::{self, Format, grouped};
-use crate::diagnostic::render_all;
+use crate::diagnostic::{Diagnostic, render_all};
 use crate::event::EventTime;
 use crate::history::{History, HistoryError, Place, Segment};
-use crate::settings::{HistoryPlace, Purpose, Settings};
+use crate::settings::{HistoryPlace, Loaded, Purpose, Settings};
 
 /// Look at the events that are kept for restarts.
 #[derive(Debug, clap::Args)]
@@ -67,11 +67,18 @@ fn open(from: &From) -> Result<History, Failure> {
 
 /// Settings that are only looked at.
 pub(super) fn settings_in(config: &Path) -> Result<Settings, Failure> {
-    let loaded = Settings::load(config, Purpose::Inspect).map_err(|findings| {
-        eprint!("{}", render_all(&findings, terminal::colour_of_errors()));
-        Failure::usage(format!("the settings in {} can't be used", config.display()))
-    })?;
-    Ok(loaded.settings)
+    Ok(loaded_in(config)?.settings)
+}
+
+/// The same, with where each of them stands.
+pub(super) fn loaded_in(config: &Path) -> Result<Loaded, Failure> {
+    Settings::load(config, Purpose::Inspect).map_err(|findings| unusable(config, &findings))
+}
+
+/// Says what is wrong with settings.
+pub(super) fn unusable(config: &Path, findings: &[Diagnostic]) -> Failure {
+    eprint!("{}", render_all(findings, terminal::colour_of_errors()));
+    Failure::usage(format!("the settings in {} can't be used", config.display()))
 }
 
 fn place_in(config: &Path) -> Result<HistoryPlace, Failure> {

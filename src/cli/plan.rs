@@ -6,7 +6,6 @@
 
 mod changes;
 mod costs;
-mod kept;
 mod print;
 mod trial;
 mod windows;
@@ -18,8 +17,10 @@ use clap::ArgGroup;
 use serde::Serialize;
 
 use super::check::{is_of, lint_kind};
+use super::events::Events;
 use super::failure::{Exit, Failure};
 use super::job::{open_sound_rules, parts_failure};
+use super::kept::{HOUR, Kept};
 use super::service::{answer_order, stream_policies};
 use crate::alert::AlertSettings;
 use crate::decode::{DecodeLimits, StreamBinding};
@@ -29,8 +30,7 @@ use crate::pipeline::{CoreSettings, Parts, StreamPolicy};
 use crate::rules::{AnswerOrder, Emit, LINTS, RuleSet};
 
 use changes::{Changes, changes};
-use kept::Kept;
-use trial::{Compared, Events, Trial, compared};
+use trial::{Compared, Trial, compared};
 use windows::{WindowChange, window_change};
 
 /// Show what a change of rules would do: rules, alerts, cost, windows, warnings.
@@ -156,7 +156,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         None => (!arguments.input.is_empty()).then(|| Events::Files(arguments.input.clone())),
     };
     let order = match &events {
-        Some(Events::Kept(kept)) => answer_order(&kept.settings),
+        Some(Events::Kept(kept)) => answer_order(kept.settings()),
         _ => AnswerOrder::Default(Emit::OnArrival),
     };
     let open = |path: &Path| {
@@ -211,7 +211,7 @@ fn trials(
     };
     let first = parts(&events)?;
     if let (Events::Kept(kept), Some(hours)) = (&mut events, arguments.hours) {
-        let from = kept.latest().saturating_sub(i64::from(hours) * trial::HOUR);
+        let from = kept.latest().saturating_sub(i64::from(hours) * HOUR);
         let [before, after] = first.each_ref().map(Parts::looks_back);
         kept.since = from.saturating_sub(before.max(after).0);
     }
@@ -235,7 +235,7 @@ fn parts(
     let policy = StreamPolicy { lateness: arguments.lateness, repeats: arguments.repeats };
     let mut settings = CoreSettings::uniform(contract, policy);
     if let Events::Kept(kept) = events {
-        settings.streams = stream_policies(&kept.settings, set);
+        settings.streams = stream_policies(kept.settings(), set);
     }
     let bindings = vec![StreamBinding::default(); contract.streams.len()];
     let settings = (settings, &AlertSettings::default());

@@ -148,19 +148,9 @@ impl Labels {
 
     /// Takes the labels among the rows of a batch; `rules` are those that could have hit what they are about.
     pub fn labels(&mut self, columns: &LabelColumns, batch: &DecodedBatch, rules: &[&Rule]) {
-        let Some(own) = batch.streams.get(columns.stream) else { return };
-        let column = |index: usize| own.columns.get(index).and_then(Option::as_ref);
-        let ids: Option<Vec<&ArrayRef>> = columns.event_id.iter().map(|index| column(*index)).collect();
-        let (Some(ids), Some(frauds)) = (ids, column(columns.fraud)) else { return };
-        let part = |index: usize| move |id: &&ArrayRef| id.is_valid(index).then(|| text_value(id, index));
-        for (index, row) in own.rows.iter().enumerate() {
-            let id: Option<Vec<String>> = ids.iter().map(part(index)).collect();
-            if let (Some(fraud), Some(id)) = (truth(frauds, index), id) {
-                let at = batch.rows.event_time[*row as usize];
-                self.label(&event_id(&id), fraud, at, rules.iter().copied());
-            }
-        }
-        if let Some(latest) = own.rows.iter().map(|row| batch.rows.event_time[*row as usize]).max() {
+        said(columns, batch, |id, fraud, at| self.label(&id, fraud, at, rules.iter().copied()));
+        let own = batch.streams.get(columns.stream).map_or(&[][..], |own| &own.rows);
+        if let Some(latest) = own.iter().map(|row| batch.rows.event_time[*row as usize]).max() {
             let before = latest.saturating_sub(columns.remember.0);
             self.hits.forget(before);
             self.labels.forget(before);
@@ -215,6 +205,21 @@ impl Labels {
             self.rules.len() - 1
         });
         u32::try_from(number).unwrap_or(u32::MAX)
+    }
+}
+
+/// Hands on each label among the rows of a batch: the event's id, whether it was fraud, and when that became known.
+pub fn said(columns: &LabelColumns, batch: &DecodedBatch, mut each: impl FnMut(String, bool, i64)) {
+    let Some(own) = batch.streams.get(columns.stream) else { return };
+    let column = |index: usize| own.columns.get(index).and_then(Option::as_ref);
+    let ids: Option<Vec<&ArrayRef>> = columns.event_id.iter().map(|index| column(*index)).collect();
+    let (Some(ids), Some(frauds)) = (ids, column(columns.fraud)) else { return };
+    let part = |index: usize| move |id: &&ArrayRef| id.is_valid(index).then(|| text_value(id, index));
+    for (index, row) in own.rows.iter().enumerate() {
+        let id: Option<Vec<String>> = ids.iter().map(part(index)).collect();
+        if let (Some(fraud), Some(id)) = (truth(frauds, index), id) {
+            each(event_id(&id), fraud, batch.rows.event_time[*row as usize]);
+        }
     }
 }
 

@@ -44,7 +44,7 @@ pub use change::{Change, Changed, Changes};
 pub use counts::Counts;
 pub use job::{Job, JobError, JobEvent, JobPolicy, Kept};
 pub use observe::Observers;
-pub use parts::{Parts, PartsError, version_with};
+pub use parts::{Parts, PartsError, looks_back, version_with};
 pub use quarantine::RuleBudget;
 pub use refusal::{Accept, RecoveryPolicy, Refusal, WarmUp};
 pub use reload::NextParts;

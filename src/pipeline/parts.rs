@@ -211,27 +211,16 @@ impl Parts {
     /// How long an alert matters to `@dedup` and `@budget` of any rule: which hits of an open period were held back by
     /// the one or the other is known where what the first remembers is known from the period's beginning.
     pub(super) fn longest_memory(&self) -> Span {
-        let makers = [&self.on_arrival, &self.in_order];
-        let rules = makers.iter().flat_map(|maker| maker.rules().iter());
-        let span = |rule: &Rule| {
-            let dedup = rule.header.dedup.as_ref().map_or(0, |dedup| dedup.period.0);
-            let budget = rule.header.budget.as_ref().map_or(0, |budget| budget.period.0);
-            dedup.saturating_mul(FORGOTTEN_AFTER).saturating_add(budget)
-        };
-        Span(rules.map(span).max().unwrap_or_default())
+        longest_memory(self.rules())
     }
 
-    /// How far before a row the rows are that its alerts depend on: windows bounded in time, suppression, repeats,
-    /// lateness.
+    /// How far before a row the rows are that its alerts depend on.
     pub fn looks_back(&self) -> Span {
-        let reach = self.core.reach();
-        let streams = &self.core.settings().streams;
-        let longest = |of: fn(&StreamPolicy) -> Span| {
-            streams.iter().map(|stream| of(stream).0).max().unwrap_or_default()
-        };
-        let span =
-            reach.longest.0.saturating_add(self.longest_memory().0).max(longest(|stream| stream.repeats));
-        Span(span.saturating_add(longest(|stream| stream.lateness)))
+        looks_back(&self.core, self.rules())
+    }
+
+    fn rules(&self) -> impl Iterator<Item = &Rule> {
+        [&self.on_arrival, &self.in_order].into_iter().flat_map(|maker| maker.rules().iter())
     }
 
     /// Lets suppression see which hits of before were sent and which were held back.
@@ -259,6 +248,26 @@ impl Parts {
         self.remember(&outcome, &sent);
         Ok(())
     }
+}
+
+/// How far before a row the rows are that alerts of these rules depend on: windows bounded in time, suppression,
+/// repeats, lateness.
+pub fn looks_back<'a>(core: &Core, rules: impl Iterator<Item = &'a Rule>) -> Span {
+    let streams = &core.settings().streams;
+    let longest =
+        |of: fn(&StreamPolicy) -> Span| streams.iter().map(|stream| of(stream).0).max().unwrap_or_default();
+    let span = core.reach().longest.0.saturating_add(longest_memory(rules).0);
+    let span = span.max(longest(|stream| stream.repeats));
+    Span(span.saturating_add(longest(|stream| stream.lateness)))
+}
+
+fn longest_memory<'a>(rules: impl Iterator<Item = &'a Rule>) -> Span {
+    let span = |rule: &Rule| {
+        let dedup = rule.header.dedup.as_ref().map_or(0, |dedup| dedup.period.0);
+        let budget = rule.header.budget.as_ref().map_or(0, |budget| budget.period.0);
+        dedup.saturating_mul(FORGOTTEN_AFTER).saturating_add(budget)
+    };
+    Span(rules.map(span).max().unwrap_or_default())
 }
 
 /// Version of what judges rows: the rule set's, and behind a `+` that of the weights that decisions rest on.

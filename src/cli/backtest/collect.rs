@@ -6,13 +6,14 @@ use super::Arguments;
 use super::prepare::{Prepared, of_order, other_order};
 use crate::alert::{Alert, AlertMaker, AlertSettings, Moment, Verdict, points};
 use crate::backtest::{EventColumns, EventTable, Events, Flags, Labels, NO_EVENT, Ruled, SweptRule};
+use crate::cli::events::{Events as Source, Rows};
 use crate::cli::failure::Failure;
-use crate::cli::replay::input::Inputs;
+use crate::cli::service::stream_policies;
 use crate::decode::{DecodeLimits, DecodedBatch, Decoders, StreamBinding};
 use crate::event::{Contract, EventTime};
 use crate::graph::QueryHits;
 use crate::pipeline::{
-    Answered, Core, CoreSettings, Counts, StepOutcome, StreamPolicy, columns_read, engines,
+    Answered, Core, CoreSettings, Counts, StepOutcome, StreamPolicy, columns_read, engines, looks_back,
 };
 use crate::rules::{CompiledRules, Emit, Rule, RuleSet};
 
@@ -30,6 +31,8 @@ pub(super) struct Collected {
     pub alerts: Vec<(u32, Alert)>,
     /// Where every row went.
     pub counts: Counts,
+    /// What a reader must know before he trusts it.
+    pub notes: Vec<String>,
 }
 
 /// Judges the hits of one order.
@@ -60,17 +63,23 @@ struct Collector {
     alerts: Vec<(u32, Alert)>,
 }
 
-/// Runs the input once; rules of both orders see it side by side.
+/// Runs the events once; rules of both orders see them side by side.
 pub(super) fn collect(
     prepared: &Prepared,
     columns: &EventColumns,
     labels: Option<Labels>,
+    source: &mut Source,
     arguments: &Arguments,
 ) -> Result<Collected, Failure> {
     let contract = prepared.set.catalog.contract.clone();
     let emit = arguments.emit();
-    let (core, used) = core(prepared, columns, labels.is_some(), arguments)?;
-    let mut inputs = Inputs::open(&contract, &arguments.input, arguments.batch_rows, &used)?;
+    let (mut core, used) = core(prepared, columns, labels.is_some(), source, arguments)?;
+    if let (Source::Kept(kept), Some(from), false) = (&mut *source, arguments.from, arguments.skip_known) {
+        let sets = [Some(&prepared.set), prepared.other.as_ref()];
+        let rules = sets.into_iter().flatten().flat_map(RuleSet::running);
+        kept.since = from.0.saturating_sub(looks_back(&core, rules).0);
+    }
+    let rows = Rows::open(source, &mut core, &contract, &used, arguments.batch_rows)?;
     let maker = |rules: &CompiledRules| {
         AlertMaker::new(AlertSettings::default(), contract.clone(), Arc::from(rules.rules.as_slice()))
     };
@@ -92,8 +101,9 @@ pub(super) fn collect(
             .then(|| (maker(of_order(&prepared.set, emit)), Bounds::of(arguments))),
         alerts: Vec::new(),
     };
-    let counts = feed(&mut inputs, core, &mut collector, &Period::of(prepared, arguments))?;
-    Ok(collector.finish(prepared, counts, arguments))
+    let notes = rows.notes();
+    let counts = feed(rows, core, &mut collector, &Period::of(prepared, arguments))?;
+    Ok(Collected { notes, ..collector.finish(prepared, counts, arguments) })
 }
 
 /// A core for both orders, which also reads the columns that are scored.
@@ -101,11 +111,15 @@ fn core(
     prepared: &Prepared,
     columns: &EventColumns,
     by_id: bool,
+    source: &Source,
     arguments: &Arguments,
 ) -> Result<(Core, Vec<Vec<bool>>), Failure> {
     let contract: &Contract = &prepared.set.catalog.contract;
     let policy = StreamPolicy { lateness: arguments.lateness, repeats: arguments.repeats };
     let mut settings = CoreSettings::uniform(contract, policy);
+    if let Source::Kept(kept) = source {
+        settings.streams = stream_policies(kept.settings(), &prepared.set);
+    }
     settings.windows.shards = arguments.threads();
     let none = CompiledRules::default();
     let of = |emit: Emit| {
@@ -126,24 +140,23 @@ fn core(
 }
 
 fn feed(
-    inputs: &mut Inputs,
+    mut rows: Rows,
     mut core: Core,
     collector: &mut Collector,
     period: &Period<'_>,
 ) -> Result<Counts, Failure> {
-    let bar = inputs.progress();
-    for partition in inputs.partitions() {
-        core.watermarks().expect(partition);
-    }
-    while let Some(event) = inputs.next()? {
-        let outcome = inputs.step(&mut core, event)?;
+    let bar = rows.progress();
+    while let Some(step) = rows.next()? {
+        let outcome = rows.answer(&mut core, step)?;
         collector.take(&outcome)?;
         period.passed(&outcome);
-        bar.set_position(inputs.position());
+        bar.set_position(rows.position());
     }
     collector.take(&core.finish().map_err(Failure::outside)?)?;
     bar.finish_and_clear();
-    Ok(core.counts().into_owned())
+    let mut counts = core.counts().into_owned();
+    counts.rows_in += rows.uncounted();
+    Ok(counts)
 }
 
 /// The event times that are scored.
@@ -259,7 +272,8 @@ impl Collector {
                 .collect(),
         });
         let swept = if prepared.variants.is_empty() { Vec::new() } else { swept.collect() };
-        Collected { events: self.table.finish(), ruled, swept, other, alerts: self.alerts, counts }
+        let (events, notes) = (self.table.finish(), Vec::new());
+        Collected { events, ruled, swept, other, alerts: self.alerts, counts, notes }
     }
 }
 

@@ -101,25 +101,30 @@ fn warn_of_labels(prepared: &Prepared, stream: usize) {
     }
 }
 
-/// What is certain of rules and labels, for a reader of the report.
-pub(super) fn no_look_ahead(arguments: &Arguments) -> String {
+/// What is certain of rules and labels, for a reader of the report; `by_id`: labels came by the id of their event.
+pub(super) fn no_look_ahead(arguments: &Arguments, by_id: bool) -> String {
     let delay = arguments.label_delay;
-    let known = match (&arguments.labels, &arguments.label_column) {
-        (Some(_), _) => "A label counts as known when its file says.".to_owned(),
-        (None, Some(_)) => format!("A label counts as known {delay} after its event."),
-        (None, None) => "There are no labels.".to_owned(),
+    let filled = match &arguments.config {
+        Some(config) => format!("Windows are filled from what the history of {} holds.", config.display()),
+        None => "Windows are filled from the first event of the input.".to_owned(),
     };
-    let guarded = match (&arguments.labels, &arguments.label_column) {
+    let known = match (by_id, &arguments.labels, &arguments.label_column) {
+        (true, Some(_), _) => "A label counts as known when its file says.".to_owned(),
+        (true, None, _) => "A label counts as known when its row in the history says.".to_owned(),
+        (false, _, Some(_)) => format!("A label counts as known {delay} after its event."),
+        (false, _, None) => "There are no labels.".to_owned(),
+    };
+    let guarded = match (by_id, &arguments.label_column) {
         (_, Some(column)) => {
             format!(" A rule that reads {column} sooner than {delay} after its event is refused.")
         }
-        (Some(_), None) => {
+        (true, None) => {
             " Whether rules read labels among the events was not checked: --label-column was not given."
                 .to_owned()
         }
-        (None, None) => String::new(),
+        (false, None) => String::new(),
     };
-    format!("Windows are filled from the first event of the input. {known}{guarded}")
+    format!("{filled} {known}{guarded}")
 }
 
 /// Warns where the period has no event.

@@ -151,15 +151,19 @@ fn variants_of(
     Ok(variants)
 }
 
-/// The scored stream and its columns.
-pub(super) fn event_columns(contract: &Contract, arguments: &Arguments) -> Result<EventColumns, Failure> {
+/// The scored stream and its columns; it is not that of the labels.
+pub(super) fn event_columns(
+    contract: &Contract,
+    arguments: &Arguments,
+    labels: Option<usize>,
+) -> Result<EventColumns, Failure> {
     let named = [&arguments.label_column, &arguments.entity_column, &arguments.value_column];
     let stream = match &arguments.stream {
         Some(name) => contract.stream(name).map(|(index, _)| index).ok_or_else(|| {
             let names = contract.streams.iter().map(|stream| stream.name.as_str());
             Failure::usage(format!("the contract has no stream {name}: it has {}", choices(names)))
         })?,
-        None => scored_stream(contract, &named)?,
+        None => scored_stream(contract, &named, labels)?,
     };
     let own = &contract.streams[stream];
     let column = |name: &Option<String>| name.as_deref().map(|name| column_named(own, name)).transpose();
@@ -192,24 +196,22 @@ pub(super) fn event_columns(contract: &Contract, arguments: &Arguments) -> Resul
 }
 
 /// The only stream, or the only one that has all columns that were named.
-fn scored_stream(contract: &Contract, named: &[&Option<String>]) -> Result<usize, Failure> {
-    if contract.streams.len() == 1 {
-        return Ok(0);
+fn scored_stream(
+    contract: &Contract,
+    named: &[&Option<String>],
+    labels: Option<usize>,
+) -> Result<usize, Failure> {
+    let streams = || contract.streams.iter().enumerate().filter(|(index, _)| Some(*index) != labels);
+    if let [(only, _)] = streams().collect::<Vec<_>>()[..] {
+        return Ok(only);
     }
     let named: Vec<&str> = named.iter().filter_map(|name| name.as_deref()).collect();
     let has = |stream: &Stream| named.iter().all(|name| stream.schema.index_of(name).is_ok());
-    let fitting: Vec<usize> = contract
-        .streams
-        .iter()
-        .enumerate()
-        .filter(|(_, stream)| has(stream))
-        .map(|(index, _)| index)
-        .collect();
+    let fitting: Vec<usize> = streams().filter(|(_, stream)| has(stream)).map(|(index, _)| index).collect();
     match fitting[..] {
         [only] if !named.is_empty() => Ok(only),
         _ => {
-            let names = contract.streams.iter().map(|stream| stream.name.as_str());
-            let names = choices(names);
+            let names = choices(streams().map(|(_, stream)| stream.name.as_str()));
             Err(Failure::usage(format!("which stream is scored? name one of {names} with --stream")))
         }
     }

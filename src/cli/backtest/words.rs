@@ -10,6 +10,14 @@ pub(super) struct Speed {
     pub rows_a_second: f64,
 }
 
+impl Speed {
+    /// So many rows in so many seconds.
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    pub(super) fn of(rows: u64, seconds: f64) -> Self {
+        Self { seconds, rows_a_second: rows as f64 / seconds.max(1e-9) }
+    }
+}
+
 impl std::fmt::Display for Speed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate for people")]

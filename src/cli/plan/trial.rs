@@ -7,21 +7,17 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::costs::{Cost, RuleCost, RuleCosts, rule_costs, settle};
-use super::kept::{Kept, KeptRows, Next};
 use crate::alert::Alert;
 use crate::backtest::Labels;
+use crate::cli::events::{Events, Rows};
 use crate::cli::failure::Failure;
-use crate::cli::replay::input::{Event, Inputs};
-use crate::cli::terminal;
+use crate::cli::kept::HOUR;
 use crate::event::{Clock, Coordinates, EventTime};
-use crate::pipeline::{Core, Parts, StepOutcome};
+use crate::pipeline::{Parts, StepOutcome};
 use crate::rules::{Emit, Status};
 
 /// Rows a batch.
 const BATCH_ROWS: u32 = 8192;
-
-/// Microseconds.
-pub(super) const HOUR: i64 = 3_600_000_000;
 
 /// Where an alert came from: its record, and how many alerts of the rule it had before.
 type Key = (Coordinates, usize);
@@ -38,14 +34,6 @@ pub(super) struct Sent {
     fraud: bool,
 }
 
-/// Where the events come from.
-pub(super) enum Events {
-    /// Files, as the command line names them.
-    Files(Vec<String>),
-    /// What a job keeps.
-    Kept(Box<Kept>),
-}
-
 /// A run of one rule set.
 pub(super) struct Trial {
     events: u64,
@@ -58,40 +46,6 @@ pub(super) struct Trial {
     pub notes: Vec<String>,
 }
 
-enum Rows {
-    Files(Inputs),
-    Kept(Box<KeptRows>),
-}
-
-enum Step {
-    File(Event),
-    Kept(Next),
-}
-
-impl Rows {
-    fn next(&mut self) -> Result<Option<Step>, Failure> {
-        Ok(match self {
-            Self::Files(inputs) => inputs.next()?.map(Step::File),
-            Self::Kept(kept) => kept.next()?.map(Step::Kept),
-        })
-    }
-
-    fn answer(&mut self, core: &mut Core, step: Step) -> Result<StepOutcome, Failure> {
-        let answered = match (self, step) {
-            (Self::Files(inputs), Step::File(event)) => return inputs.step(core, event),
-            (_, Step::Kept(Next::Rows(batch))) => {
-                core.without_repeats(batch).and_then(|batch| core.answer(batch))
-            }
-            (_, Step::Kept(Next::Ended(partition)) | Step::File(Event::Ended(partition))) => {
-                core.watermarks().release(partition);
-                core.release_waiting()
-            }
-            (Self::Kept(_), Step::File(_)) => Ok(StepOutcome::default()),
-        };
-        answered.map_err(Failure::outside)
-    }
-}
-
 /// Runs a set over all events.
 pub(super) fn run(
     mut parts: Parts,
@@ -99,17 +53,8 @@ pub(super) fn run(
     labels: Option<&Labels>,
     clock: &Arc<dyn Clock>,
 ) -> Result<Trial, Failure> {
-    let mut rows = match events {
-        Events::Files(files) => Rows::Files(Inputs::open(&parts.contract, files, BATCH_ROWS, &parts.used)?),
-        Events::Kept(kept) => Rows::Kept(Box::new(kept.rows(&parts)?)),
-    };
-    let (partitions, notes, bar): (Vec<u32>, _, _) = match &rows {
-        Rows::Files(inputs) => (inputs.partitions().collect(), Vec::new(), inputs.progress()),
-        Rows::Kept(kept) => {
-            (kept.partitions().collect(), kept.notes(), terminal::progress(kept.total(), "rows"))
-        }
-    };
-    partitions.into_iter().for_each(|partition| parts.core.watermarks().expect(partition));
+    let mut rows = Rows::open(events, &mut parts.core, &parts.contract, &parts.used, BATCH_ROWS)?;
+    let bar = rows.progress();
     for emit in [Emit::OnArrival, Emit::InOrder] {
         parts.core.engine_mut(emit).into_iter().for_each(|engine| engine.measure_all(clock));
     }
@@ -121,26 +66,20 @@ pub(super) fn run(
         alerts: ids.iter().map(|id| ((id.clone(), false), BTreeMap::new())).collect(),
         cost: Cost { nanos_an_event: 0.0, state_bytes: 0 },
         rules: ids.into_iter().map(|id| (id, RuleCost::default())).collect(),
-        notes,
+        notes: rows.notes(),
     };
     let mut spent = Duration::ZERO;
     while let Some(step) = rows.next()? {
-        if let Step::Kept(Next::Rows(batch)) = &step {
-            trial.events += batch.rows.event_time.len() as u64;
-        }
         let began = clock.elapsed();
         let outcome = rows.answer(&mut parts.core, step)?;
         spent += clock.elapsed().saturating_sub(began);
-        bar.set_position(match &rows {
-            Rows::Files(inputs) => inputs.position(),
-            Rows::Kept(_) => trial.events,
-        });
+        bar.set_position(rows.position());
         trial.take(&mut parts, &outcome, labels);
     }
     let rest = parts.core.finish().map_err(Failure::outside)?;
     bar.finish_and_clear();
     trial.take(&mut parts, &rest, labels);
-    trial.events += parts.core.counts().rows_in;
+    trial.events = parts.core.counts().rows_in + rows.uncounted();
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let nanos = spent.as_nanos() as f64 / trial.events.max(1) as f64;
     trial.cost.nanos_an_event = nanos;
