@@ -113,6 +113,9 @@
 //! and over a restart, and is turned back in the same way. Its cost is measured on one batch in sixteen, for the clock
 //! costs more than a batch of one row.
 //!
+//! **A shadow version is a rule with an id of its own.** Alerts, `@dedup`, labels and switches follow the id, so none of them
+//! has to know of versions; what it is a version of is one line of its header, and only comparisons read it.
+//!
 //! **A rule's test runs every way at once.** Batches, restarts and shards must not matter, so a case that passes in one
 //! batch and fails otherwise is told as a defect of the engine, not of the rule.
 //!

@@ -17,7 +17,7 @@ CREATE TABLE labels (event_id VARCHAR NOT NULL, known_at TIMESTAMP NOT NULL, fra
 ";
 
 /// A number that the job serves.
-fn metric(address: &str, name: &str) -> Option<f64> {
+pub(crate) fn metric(address: &str, name: &str) -> Option<f64> {
     let mut served = String::new();
     let mut socket = std::net::TcpStream::connect(address).ok()?;
     socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
@@ -132,7 +132,7 @@ fn a_rule_in_shadow_and_a_live_one_are_judged_as_labels_come_and_after_a_restart
     assert_eq!(stop(job), Some(0), "{}", bench.log());
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()
 }

@@ -38,6 +38,7 @@ mod sql_refused;
 mod sql_traps;
 mod support;
 mod takeover;
+mod versions;
 mod weights;
 mod why;
 mod window_reference;

@@ -122,7 +122,7 @@ fn what_a_job_sends_is_what_its_schemas_say() {
                 "SELECT tx_id, 100 / (amount - 200) AS amount FROM payments WHERE amount > 100",
             ),
         ),
-        ("s.sql", rule("s", "shadow", 20, "", query)),
+        ("s.sql", rule("s", "shadow", 20, "-- @shadow_of: a\n", query)),
     ];
     let bench = Bench::new(&rules, "");
     let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");

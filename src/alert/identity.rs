@@ -27,6 +27,8 @@ pub(super) struct RuleIdentity<'a> {
     version: &'a str,
     title: &'a str,
     status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow_of: Option<&'a str>,
     severity: RuleSeverity,
     typology: Option<&'a str>,
     owner: &'a str,
@@ -42,6 +44,7 @@ pub(super) fn of_rule(rule: &Rule, status: Status) -> RuleIdentity<'_> {
         version: &rule.version,
         title: &header.title,
         status,
+        shadow_of: header.shadow_of.as_deref(),
         severity: header.severity,
         typology: header.typology.as_deref(),
         owner: &header.owner,

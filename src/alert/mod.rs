@@ -5,6 +5,7 @@
 //! its `@budget`. A hit past the budget starts no period of `@dedup`, for nobody has been told of it alone. An alert's bytes depend on the event, its
 //! coordinates and the rule alone, so the same input in the same order gives the same bytes.
 
+mod agreement;
 mod budget;
 mod identity;
 mod json;
@@ -15,6 +16,7 @@ mod reason;
 mod summary;
 mod suppression;
 mod values;
+mod verdict;
 
 use std::sync::Arc;
 
@@ -23,6 +25,7 @@ use crate::event::{Contract, Coordinates, EventTime};
 use crate::graph::{QueryHits, RuleHits};
 use crate::rules::{Action, Rule, Stand, Standings, Status};
 
+pub use agreement::Agreement;
 use budget::{Budgets, FoldedHit};
 pub(crate) use json::key as text_value;
 pub use json::value as json_value;
@@ -37,6 +40,7 @@ use suppression::Suppression;
 pub(crate) use values::event_id;
 pub use values::points;
 use values::{column, dedup_key};
+pub use verdict::{Moment, Verdict};
 
 /// What tells one deployment's alerts from another's.
 #[derive(Debug, Clone, Default)]
@@ -128,33 +132,6 @@ pub struct RowTimes<'a> {
     pub watermarks: &'a [i64],
 }
 
-/// When a hit is judged.
-#[derive(Debug, Clone, Copy)]
-pub struct Moment {
-    /// The event's own time.
-    pub event_time: EventTime,
-    /// The watermark at its row.
-    pub watermark: EventTime,
-}
-
-/// What becomes of a hit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It alerts.
-    Alert {
-        /// Hits that were held back since the last alert about the same matter.
-        suppressed_before: u64,
-    },
-    /// `@dedup` holds it back.
-    Suppressed,
-    /// It is past the rule's `@budget`, and leaves in a summary.
-    OverBudget,
-    /// It is outside `@valid_from` to `@valid_until`.
-    OutOfValidity,
-    /// Its rule is switched off.
-    SwitchedOff,
-}
-
 /// Makes alerts of hits.
 #[derive(Debug)]
 pub struct AlertMaker {
@@ -167,6 +144,8 @@ pub struct AlertMaker {
     exact_since: Vec<Option<EventTime>>,
     /// For each rule, how its switch stands.
     stands: Vec<Stand>,
+    /// Each shadow version and its live rule.
+    versions: Vec<(usize, usize)>,
 }
 
 impl AlertMaker {
@@ -174,7 +153,8 @@ impl AlertMaker {
     pub fn new(settings: AlertSettings, contract: Contract, rules: Arc<[Rule]>) -> Self {
         let (stands, exact_since) = (vec![Stand::On; rules.len()], vec![None; rules.len()]);
         let (suppression, budgets) = (Suppression::default(), Budgets::default());
-        Self { settings, contract, rules, suppression, budgets, exact_since, stands }
+        let versions = agreement::versions(&rules);
+        Self { settings, contract, rules, suppression, budgets, exact_since, stands, versions }
     }
 
     /// The rules whose hits it takes.

@@ -20,6 +20,7 @@ mod report;
 mod scores;
 mod sweep;
 mod threshold;
+mod versions;
 
 pub use case::{Case, Scope, Settings};
 pub use days::Day;
@@ -36,6 +37,7 @@ pub use report::{
 pub use scores::{CurvePoint, Member, Scores};
 pub use sweep::{Sweep, SweepError, Variant};
 pub use threshold::{Goal, ThresholdReport, Wanted};
+pub use versions::VersionReport;
 
 use std::cmp::Reverse;
 

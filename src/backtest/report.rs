@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::days::{Day, daily};
 use super::overlap::{Marginal, Overlap, marginals, overlap};
 use super::scores::CurvePoint;
+use super::versions::{VersionReport, versions};
 use super::{Case, Flags, Member, Quality, Scope, Scores, ThresholdReport, Variant, Wanted};
 use crate::decision::Combination;
 use crate::rules::{Points, Rule, Status};
@@ -68,6 +69,8 @@ pub struct Report {
     pub thresholds: Vec<ThresholdReport>,
     /// Events that two rules share.
     pub overlap: Overlap,
+    /// Shadow versions beside their live rules.
+    pub versions: Vec<VersionReport>,
     /// How far the inputs and scores of models have moved from their training periods.
     pub models: Vec<ModelReport>,
     /// One entry a swept constant.
@@ -216,14 +219,15 @@ impl Report {
         let set = |named: &NamedSet| set_report(case, named, ruled, &scoped);
         let sets: Vec<SetReport> = together_by_default(ruled).iter().chain(sets).map(set).collect();
         let days = case.scope.days;
+        let rules: Vec<RuleReport> =
+            rules.map(|((ruled, flags), marginal)| rule_report(case, ruled, flags, marginal)).collect();
         Self {
             schema: "tollgate.backtest/1",
             scope: case.scope.clone(),
             k: case.settings.k,
             card_precision_at_k_of_a_perfect_score: Scores::perfect(case).precision_at_k(case),
-            rules: rules
-                .map(|((ruled, flags), marginal)| rule_report(case, ruled, flags, marginal))
-                .collect(),
+            versions: versions(case, ruled, (&rules, &scoped)),
+            rules,
             thresholds: wanted.iter().map(|wanted| wanted.report(&sets[0].curve, days)).collect(),
             sets,
             overlap: overlap(case, ids, &all),

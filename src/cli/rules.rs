@@ -215,7 +215,7 @@ fn list(arguments: &List) -> Result<Exit, Failure> {
     if arguments.format == Format::Json {
         let rule = |rule: &&crate::rules::Rule| {
             json!({"id": rule.header.id, "version": rule.version, "status": rule.header.status, "title": rule.header.title,
-                "owner": rule.header.owner, "switched": standings.turned(&rule.header.id)})
+                "shadow_of": rule.header.shadow_of, "owner": rule.header.owner, "switched": standings.turned(&rule.header.id)})
         };
         let document = json!({"ruleset": set.version, "rules": rules.iter().map(rule).collect::<Vec<_>>()});
         return writeln!(out, "{document:#}").map(|()| Exit::Fine).map_err(Failure::outside);
@@ -233,14 +233,9 @@ fn list(arguments: &List) -> Result<Exit, Failure> {
                 format!("{stands} since {} by {}{reason}", turned.at, turned.by)
             },
         );
-        table.add_row([
-            &header.id,
-            &rule.version,
-            header.status.name(),
-            &switch,
-            &header.owner,
-            &header.title,
-        ]);
+        let of = header.shadow_of.as_ref().map(|live| format!(" of {live}")).unwrap_or_default();
+        let status = format!("{}{of}", header.status.name());
+        table.add_row([&header.id, &rule.version, &status, &switch, &header.owner, &header.title]);
     }
     writeln!(out, "{table}").map_err(Failure::outside)?;
     if set.has_errors() {

@@ -11,6 +11,7 @@ pub(crate) mod process;
 mod results;
 mod series;
 mod updates;
+mod versions;
 
 #[cfg(test)]
 mod tests;
@@ -61,6 +62,8 @@ struct Remembered {
     windows: Vec<[String; 3]>,
     /// Missing values by model and input; under an empty name the rows of a model.
     models: BTreeMap<[String; 2], u64>,
+    /// Shadow versions and their live rules.
+    versions: Vec<[String; 2]>,
     rule_set: Option<String>,
 }
 

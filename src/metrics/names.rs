@@ -43,6 +43,7 @@ const fn metric(
 }
 
 const RULE: &[&str] = &["rule", "status"];
+const AGREEMENT: &[&str] = &["rule", "shadow_of", "agreement"];
 const MODEL: &[&str] = &["model", "input"];
 const PARTITION: &[&str] = &["topic", "partition"];
 const WINDOW: &[&str] = &["emit", "window", "keyed_by"];
@@ -78,6 +79,7 @@ metrics! {
     RULE_LABELLED = Gauge "tollgate_rule_labelled_events" &["rule", "status", "result"], "Labelled events by what this version of the rule made of them: true_positive, false_positive, missed";
     RULE_PRECISION = Gauge "tollgate_rule_precision_ratio" RULE, "Share of a rule's labelled hits that were fraud";
     RULE_RECALL = Gauge "tollgate_rule_recall_ratio" RULE, "Share of the labelled frauds that a rule hit";
+    SHADOW_AGREEMENT = Counter "tollgate_shadow_agreement_total" AGREEMENT, "Events that a shadow version or its live rule hit, by which of them did: both, live_only, shadow_only";
     MODEL_STABILITY = Gauge "tollgate_model_stability_index" MODEL, "Population stability index of an input or a score against the training period of its model: below 0.1 little has moved, above 0.25 much has";
     MODEL_ROWS = Counter "tollgate_model_rows_total" &["model"], "Rows that a model was asked about";
     MODEL_MISSING_VALUES = Counter "tollgate_model_missing_values_total" MODEL, "Rows that a model was asked about in which an input was missing";

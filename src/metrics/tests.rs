@@ -115,6 +115,7 @@ fn used() -> Metrics {
     metrics.events_in("payments", 5);
     metrics.rows(&rows(4, &BTreeMap::from([("malformed", 1)])));
     metrics.rule_set("v1", [("big", "live"), ("odd", "shadow")]);
+    metrics.shadow_versions([("odd", "big")]);
     metrics.assigned(&[partition("payments", 0)]);
     metrics.lag(&[Lag { partition: &partition("payments", 0), records: 7, age: seconds(2) }]);
     metrics.windows(
@@ -217,6 +218,8 @@ fn no_label_is_named_after_something_that_events_bring() {
         "revision",
         "profile",
         "label",
+        "shadow_of",
+        "agreement",
         "model",
         "input",
     ];

@@ -304,6 +304,7 @@ impl<'a> Incarnation<'a> {
             let made = maker.make(&answered.batch, &answered.hits, answered.times());
             self.seen.answered(answered, &made);
             self.observe_early(answered);
+            self.observe_agreement(answered);
             self.label(answered);
             timed.extend(latencies::timed(&made, self.parts.maker(answered.emit), &answered.batch.rows));
             outgoing.extend(messages(&made, &answered.batch, &context));

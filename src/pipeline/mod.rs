@@ -36,6 +36,7 @@ mod silent;
 mod sources;
 mod succession;
 mod turns;
+mod versions;
 mod watermark;
 mod witness;
 

@@ -189,6 +189,7 @@ impl Incarnation<'_> {
             [&self.parts.on_arrival, &self.parts.in_order].into_iter().flat_map(named).collect();
         let named = rules.iter().map(|(rule, status)| (rule.as_str(), *status));
         observers.metrics.rule_set(&self.parts.ruleset, named);
+        self.observe_versions();
     }
 
     /// Counts rows that rules did not hit while their windows may have lacked events; there are none but for a while

@@ -29,6 +29,8 @@ pub struct RuleFiles {
     pub view_texts: Vec<(String, String)>,
     /// Files of test cases, in the order of their paths.
     pub tests: Vec<PathBuf>,
+    /// Whether it is one rule file of a folder, whose other rules were not read.
+    pub alone: bool,
     /// Files that can't be read.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -66,7 +68,7 @@ impl RuleFiles {
         list_files(&root, 0, &mut paths)
             .map_err(|cause| FolderError::Unreadable { path: root.clone(), cause })?;
         paths.sort_unstable();
-        let mut files = Self::default();
+        let mut files = Self { alone: one_file, ..Self::default() };
         files.catalog.contract = files.text(&schema);
         for file in paths.iter().filter(|file| !same_file(file, &schema)) {
             let within = |folder| file.strip_prefix(&root).is_ok_and(|relative| relative.starts_with(folder));

@@ -17,8 +17,9 @@ use crate::diagnostic::{Diagnostic, SourceText, choices, suggest};
 use crate::event::{EventTime, Span};
 
 const REQUIRED: [&str; 7] = ["id", "title", "status", "severity", "score", "reason", "owner"];
-const OPTIONAL: [&str; 12] = [
+const OPTIONAL: [&str; 13] = [
     "action",
+    "shadow_of",
     "entity",
     "dedup",
     "budget",
@@ -47,6 +48,8 @@ pub enum Status {
 }
 
 impl Status {
+    const ALL: [Self; 4] = [Self::Draft, Self::Shadow, Self::Live, Self::Off];
+
     /// The status as a header writes it.
     pub fn name(self) -> &'static str {
         match self {
@@ -117,6 +120,8 @@ pub struct Header {
     pub owner: String,
     /// What a hit asks for.
     pub action: Action,
+    /// Id of the live rule that this one is a shadow version of.
+    pub shadow_of: Option<String>,
     /// Column that names whom an alert is about.
     pub entity: Option<String>,
     /// How often the same matter alerts.
@@ -141,42 +146,6 @@ pub struct Header {
     pub emit: Option<Emit>,
     /// Where each key's value stands in the file, for findings about it.
     places: HashMap<&'static str, Range<usize>>,
-}
-
-/// Headers of all files, the files whose header can't be used, and why.
-#[derive(Default)]
-pub(super) struct Headers {
-    pub sound: Vec<(Header, Arc<SourceText>)>,
-    pub broken: Vec<Arc<SourceText>>,
-    pub findings: Vec<Diagnostic>,
-}
-
-/// Reads the headers of all files; an id that two files share is an error in the second.
-pub(super) fn read_all(files: &[Arc<SourceText>]) -> Headers {
-    let mut headers = Headers::default();
-    let mut files_by_id: HashMap<String, String> = HashMap::new();
-    for source in files {
-        let found = match Header::read(source) {
-            Ok(header) => match files_by_id.get(&header.id) {
-                Some(other) => vec![repeated_id(&header, source, other)],
-                None => {
-                    files_by_id.insert(header.id.clone(), source.file.clone());
-                    headers.sound.push((header, Arc::clone(source)));
-                    continue;
-                }
-            },
-            Err(found) => found,
-        };
-        headers.findings.extend(found);
-        headers.broken.push(Arc::clone(source));
-    }
-    headers
-}
-
-fn repeated_id(header: &Header, source: &Arc<SourceText>, other: &str) -> Diagnostic {
-    let message = format!("another rule has the id {}", header.id);
-    let help = format!("it stands in {other}; alerts and history follow the id, so each rule needs its own");
-    Diagnostic::error(source, header.place("id"), message).with_help(help).with_code("header")
 }
 
 /// The id that a file's header says, whatever else is wrong with the file.
@@ -348,15 +317,8 @@ impl<'a> Reader<'a> {
 
     fn header(&mut self) -> Option<Header> {
         let id = self.id();
-        let status = self.one_of(
-            "status",
-            &[
-                ("draft", Status::Draft),
-                ("shadow", Status::Shadow),
-                ("live", Status::Live),
-                ("off", Status::Off),
-            ],
-        );
+        let shadow_of = self.parsed("shadow_of", ID_FORM, id_form);
+        let status = self.one_of("status", &Status::ALL.map(|status| (status.name(), status)));
         let severity = self.one_of(
             "severity",
             &[
@@ -402,6 +364,7 @@ impl<'a> Reader<'a> {
             reason: reason?,
             owner: text("owner")?,
             action: action.unwrap_or(Action::Review),
+            shadow_of,
             entity: text("entity"),
             dedup,
             budget,
@@ -418,17 +381,7 @@ impl<'a> Reader<'a> {
     }
 
     fn id(&mut self) -> Option<String> {
-        let form = |text: &str| {
-            let first = text.starts_with(|c: char| c.is_ascii_lowercase());
-            let rest =
-                text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
-            (first && rest && text.len() <= 100).then(|| text.to_owned())
-        };
-        self.parsed(
-            "id",
-            "small letters, digits, - and _, starting with a letter, such as card-testing",
-            form,
-        )
+        self.parsed("id", ID_FORM, id_form)
     }
 
     fn reason(&mut self) -> Option<Reason> {
@@ -482,6 +435,14 @@ impl<'a> Reader<'a> {
         }
         parsed
     }
+}
+
+const ID_FORM: &str = "small letters, digits, - and _, starting with a letter, such as card-testing";
+
+fn id_form(text: &str) -> Option<String> {
+    let first = text.starts_with(|c: char| c.is_ascii_lowercase());
+    let rest = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
+    (first && rest && text.len() <= 100).then(|| text.to_owned())
 }
 
 fn unquoted(value: &str) -> &str {

@@ -8,6 +8,7 @@
 mod entry;
 mod folder;
 mod header;
+mod headers;
 mod limit;
 mod lint;
 mod lock;
@@ -114,9 +115,9 @@ impl RuleSet {
         order: AnswerOrder,
         chosen: impl Fn(&Header) -> bool,
     ) -> Result<Self, Vec<Diagnostic>> {
+        let read = headers::read_all(&files, order);
         let (catalog, mut diagnostics) = Catalog::build(files.catalog)?;
         diagnostics.splice(0..0, files.diagnostics);
-        let read = header::read_all(&files.rules);
         let headers = read.sound;
         diagnostics.extend(read.findings);
         diagnostics.extend(queries_of(&catalog, &read.broken));

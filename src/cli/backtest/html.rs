@@ -6,7 +6,10 @@
 use std::fmt::Write as _;
 
 use super::svg::{Bar, Point, bars, escaped, heat_map, precision_recall};
-use super::table::{MOVED_HEADER, THRESHOLD_HEADER, asked, moved_cells, share_of_value, threshold_cells};
+use super::table::{
+    MOVED_HEADER, THRESHOLD_HEADER, VERSION_HEADER, asked, moved_cells, share_of_value, threshold_cells,
+    version_cells,
+};
 use super::words::{amount, change, count, duration, percent, ratio, standing, tenth};
 use crate::backtest::{BUCKETS, Changed, ModelReport, Quality, Report, SetReport, SweepReport};
 use crate::cli::terminal::grouped;
@@ -27,6 +30,7 @@ pub(super) fn page(report: &Report, ruleset: &str, no_look_ahead: &str) -> Strin
     out.push_str(&tiles(report, all));
     out.push_str(&rules(report));
     out.push_str(&curve(report, all));
+    out.push_str(&versions(report));
     out.push_str(&thresholds(report));
     report.models.iter().for_each(|model| out.push_str(&spread(model)));
     out.push_str(&daily(all, report.scope.frauds.is_some()));
@@ -212,6 +216,16 @@ fn curve(report: &Report, all: &SetReport) -> String {
 }
 
 /// The thresholds that were asked for.
+fn versions(report: &Report) -> String {
+    if report.versions.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<_> = report.versions.iter().map(|version| ("", version_cells(version))).collect();
+    let soft = "<p class=\"soft\">What it alone hits would be gained by promoting it, what the live rule alone hits \
+                would be lost.</p>";
+    format!("<h2>Shadow versions</h2>\n{soft}\n{}", table(&VERSION_HEADER, &rows))
+}
+
 fn thresholds(report: &Report) -> String {
     if report.thresholds.is_empty() {
         return String::new();

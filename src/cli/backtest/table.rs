@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::words::{amount, change, count, duration, percent, ratio, standing, tenth};
 use crate::backtest::{
     Changed, Comparison, ModelReport, OrderChange, Overlap, Quality, Report, Scope, SweepReport,
-    ThresholdReport,
+    ThresholdReport, VersionReport,
 };
 use crate::cli::terminal::grouped;
 use crate::rules::Emit;
@@ -27,6 +27,11 @@ pub(super) fn tables(report: &Report) -> String {
     }
     if (2..=OVERLAP_RULES_MAX).contains(&report.rules.len()) {
         let _ = writeln!(out, "\nevents that both rules hit\n{}", overlap(&report.overlap));
+    }
+    if !report.versions.is_empty() {
+        let mut versions = table(&VERSION_HEADER);
+        report.versions.iter().for_each(|version| _ = versions.add_row(version_cells(version)));
+        let _ = writeln!(out, "\nshadow versions beside their live rules\n{versions}");
     }
     if !report.thresholds.is_empty() {
         let _ = writeln!(out, "\nthresholds of the combined points\n{}", thresholds(report));
@@ -197,6 +202,26 @@ pub(super) fn threshold_cells(wanted: &ThresholdReport) -> Vec<String> {
         tenth(wanted.flagged_a_day),
         ratio(point.map(|point| point.precision)),
         ratio(point.and_then(|point| point.recall)),
+    ]
+}
+
+/// What the cells of a shadow version are.
+pub(super) const VERSION_HEADER: [&str; 7] =
+    ["version", "of", "hits of both", "it alone", "live alone", "precision, live → it", "recall, live → it"];
+
+/// A shadow version beside its live rule.
+pub(super) fn version_cells(version: &VersionReport) -> Vec<String> {
+    let (events, frauds) = (version.events, version.frauds);
+    let both = [version.precision, version.recall].map(|shares| shares.map(ratio).join(" → "));
+    let [precision, recall] = both;
+    vec![
+        version.rule.clone(),
+        version.shadow_of.clone(),
+        change("", events.both, frauds.map(|frauds| frauds.both)),
+        change("+", events.shadow_only, frauds.map(|frauds| frauds.shadow_only)),
+        change("-", events.live_only, frauds.map(|frauds| frauds.live_only)),
+        precision,
+        recall,
     ]
 }
 

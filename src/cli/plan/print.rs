@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Plan;
 use super::costs::RuleCosts;
-use super::trial::{Compared, RuleAlerts, Sent};
+use super::trial::{Compared, RuleAlerts, Sent, VersionAlerts};
 use crate::cli::terminal::grouped;
 
 /// Events below which times say nothing.
@@ -25,6 +25,7 @@ pub(super) fn text(plan: &Plan) -> String {
             let _ = writeln!(out, "  {}", summary(rule));
             examples(rule, &mut out, "    ");
         }
+        out.extend(events.versions.iter().map(|version| format!("  {}\n", beside(version))));
         let _ = writeln!(out, "\n{}", cost(events));
         for rule in &events.rule_costs {
             let _ = writeln!(out, "  {}: {}", rule.rule, rule_cost(events, rule).join("; "));
@@ -46,6 +47,7 @@ pub(super) fn markdown(plan: &Plan) -> String {
             let _ = writeln!(out, "- {}", summary(rule));
             examples(rule, &mut out, "  - ");
         }
+        out.extend(events.versions.iter().map(|version| format!("- {}\n", beside(version))));
         let _ = writeln!(out, "\n| rule | time | windows |\n|---|---|---|");
         for rule in &events.rule_costs {
             let _ = writeln!(out, "| {} | {} |", rule.rule, rule_cost(events, rule).join(" | "));
@@ -103,12 +105,29 @@ fn summary(rule: &RuleAlerts) -> String {
         grouped(rule.gained),
         grouped(rule.lost)
     );
-    let share = |precision: Option<f64>| {
-        precision.map_or_else(|| "–".to_owned(), |precision| format!("{:.1} %", precision * 100.0))
-    };
     if rule.precision_before.is_some() || rule.precision_after.is_some() {
         let _ =
             write!(text, "; precision {} → {}", share(rule.precision_before), share(rule.precision_after));
+    }
+    text
+}
+
+fn share(precision: Option<f64>) -> String {
+    precision.map_or_else(|| "–".to_owned(), |precision| format!("{:.1} %", precision * 100.0))
+}
+
+/// What promoting a shadow version would do.
+fn beside(version: &VersionAlerts) -> String {
+    let (live, alerts) = (&version.shadow_of, version.alerts);
+    let mut text = format!(
+        "{} in shadow of {live}: {} alerts of both, {} of it alone, {} of {live} alone",
+        version.rule,
+        grouped(alerts.both),
+        grouped(alerts.shadow_only),
+        grouped(alerts.live_only)
+    );
+    if let shares @ ([Some(_), _] | [_, Some(_)]) = version.precision {
+        let _ = write!(text, "; precision {}", shares.map(share).join(" → "));
     }
     text
 }

@@ -7,14 +7,14 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::costs::{Cost, RuleCost, RuleCosts, rule_costs, settle};
-use crate::alert::Alert;
+use crate::alert::{Agreement, Alert, AlertMaker};
 use crate::backtest::Labels;
 use crate::cli::events::{Events, Rows};
 use crate::cli::failure::Failure;
 use crate::cli::kept::HOUR;
 use crate::event::{Clock, Coordinates, EventTime};
 use crate::pipeline::{Parts, StepOutcome};
-use crate::rules::{Emit, Status};
+use crate::rules::{Emit, Rule, Status};
 
 /// Rows a batch.
 const BATCH_ROWS: u32 = 8192;
@@ -42,6 +42,8 @@ pub(super) struct Trial {
     alerts: BTreeMap<(String, bool), BTreeMap<Key, Sent>>,
     pub cost: Cost,
     pub rules: BTreeMap<String, RuleCost>,
+    /// Shadow versions and their live rules.
+    versions: Vec<(String, String)>,
     /// What a reader must know before he trusts it.
     pub notes: Vec<String>,
 }
@@ -58,14 +60,18 @@ pub(super) fn run(
     for emit in [Emit::OnArrival, Emit::InOrder] {
         parts.core.engine_mut(emit).into_iter().for_each(|engine| engine.measure_all(clock));
     }
-    let ids = [&parts.on_arrival, &parts.in_order].into_iter().flat_map(|maker| maker.rules().iter());
-    let ids: Vec<String> = ids.map(|rule| rule.header.id.clone()).collect();
+    let makers = [&parts.on_arrival, &parts.in_order];
+    let id = |rule: &Rule| rule.header.id.clone();
+    let ids: Vec<String> = makers.into_iter().flat_map(|maker| maker.rules().iter().map(id)).collect();
+    let versions = makers.into_iter().flat_map(AlertMaker::versions);
+    let versions = versions.map(|(version, live)| (id(version), id(live))).collect();
     let mut trial = Trial {
         events: 0,
         latest: i64::MIN,
         alerts: ids.iter().map(|id| ((id.clone(), false), BTreeMap::new())).collect(),
         cost: Cost { nanos_an_event: 0.0, state_bytes: 0 },
         rules: ids.into_iter().map(|id| (id, RuleCost::default())).collect(),
+        versions,
         notes: rows.notes(),
     };
     let mut spent = Duration::ZERO;
@@ -147,6 +153,8 @@ pub(super) struct Compared {
     pub cost: (Cost, Cost),
     /// Rules whose alerts differ, or all where labels are known.
     pub rules: Vec<RuleAlerts>,
+    /// Shadow versions of the new folder beside their live rules.
+    pub versions: Vec<VersionAlerts>,
     /// Every rule of the new folder, and those that are gone.
     pub rule_costs: Vec<RuleCosts>,
     /// What a reader must know before he trusts it.
@@ -168,6 +176,32 @@ pub(super) struct RuleAlerts {
     pub precision_after: Option<f64>,
     pub gained_examples: Vec<Sent>,
     pub lost_examples: Vec<Sent>,
+}
+
+/// The alerts of a shadow version and of its live rule.
+#[derive(Debug, Serialize)]
+pub(super) struct VersionAlerts {
+    pub rule: String,
+    pub shadow_of: String,
+    /// Alerts by record, of which of the two they are.
+    pub alerts: Agreement,
+    /// Share of alerts on frauds, of the live rule and of the version; none without labels or alerts.
+    pub precision: [Option<f64>; 2],
+}
+
+fn version_alerts(trial: &Trial, labelled: bool) -> Vec<VersionAlerts> {
+    let none = BTreeMap::new();
+    let alerts = |id: &String, shadow| trial.alerts.get(&(id.clone(), shadow)).unwrap_or(&none);
+    let version = |(version, live): &(String, String)| {
+        let (old, new) = (alerts(live, false), alerts(version, true));
+        VersionAlerts {
+            rule: version.clone(),
+            shadow_of: live.clone(),
+            alerts: Agreement::of(old.keys(), new.keys()),
+            precision: [old, new].map(|alerts| precision(alerts).filter(|_| labelled)),
+        }
+    };
+    trial.versions.iter().map(version).collect()
 }
 
 /// Alerts by rule and record, of the last so many hours where that is asked for.
@@ -217,6 +251,7 @@ pub(super) fn compared(
         lost: rules.iter().filter(|rule| !rule.shadow).map(|rule| rule.lost).sum(),
         cost: (before.cost, after.cost),
         rules: rules.into_iter().filter(|rule| labelled || rule.gained + rule.lost > 0).collect(),
+        versions: version_alerts(after, labelled),
         rule_costs: rule_costs(&before.rules, &after.rules),
         notes: before
             .notes
