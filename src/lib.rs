@@ -110,7 +110,8 @@
 //! cost of places for leaves that stand higher; past eight levels these would be too many.
 //!
 //! **A rule past its cost goes into shadow by the switch that operators turn.** So it is audited, holds on every instance
-//! and over a restart, and is turned back in the same way. Its cost is measured on one batch in sixteen, for the clock
+//! and over a restart, and is turned back in the same way. One that still costs too much there leaves the rule set, as if
+//! its file were gone: what is not evaluated costs nothing, and the way of changed rules lets its windows go. Its cost is measured on one batch in sixteen, for the clock
 //! costs more than a batch of one row.
 //!
 //! **A shadow version is a rule with an id of its own.** Alerts, `@dedup`, labels and switches follow the id, so none of them

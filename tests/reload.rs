@@ -327,3 +327,53 @@ fn a_rule_that_costs_more_than_it_may_goes_into_shadow_and_a_person_turns_it_bac
     };
     assert_eq!((hits(3), hits(12), hits(18)), (2, 1, 2), "no decision counts what is in shadow");
 }
+
+/// Judged every ten seconds: into shadow at the first, stopped at the third after it.
+#[test]
+fn a_rule_that_costs_too_much_in_shadow_as_well_is_stopped_until_a_person_turns_it_back() {
+    let plain = "SELECT tx_id, card_id, amount FROM payments WHERE amount > 1";
+    let rules = [("a.sql", count("a", 1)), ("b.sql", rule("b", "live", 10, "", plain))];
+    let bench =
+        Bench::new(&rules, "[limits]\nrule_memory = \"100B\"\n[history]\nurl = \"history\"\nkeep = \"1d\"\n");
+    let address = format!("127.0.0.1:{}", crate::labels::free_port());
+    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
+    let settings = settings.replace("[http]", "audit = \"audit\"\n[http]");
+    let settings = settings.replace("listen = \"off\"", &format!("listen = \"{address}\""));
+    bench.scratch.write("tollgate.toml", &settings);
+    let metric = |name: &str| crate::labels::metric(&address, name);
+    let mut job = bench.start();
+    pay(&bench, 0..8);
+    bench.wait_until("8 decisions", || bench.lines("decisions.ndjson").len() >= 8);
+    bench.wait_until("windows", || metric("tollgate_window_keys").is_some());
+    bench.wait_until("the end of it", || bench.log().contains("is not evaluated any more"));
+    bench.wait_until("the rules without it", || bench.log().contains("changed rules are in force"));
+    pay(&bench, 8..16);
+    bench.wait_until("16 decisions", || bench.lines("decisions.ndjson").len() >= 16);
+    bench.wait_until("no windows", || metric("tollgate_window_keys").is_none());
+    assert_eq!(metric("tollgate_stopped_rules"), Some(1.0));
+    assert_eq!(metric("tollgate_rule_hits_total{rule=\"a\""), None, "its series have ended");
+    // It holds over a restart, and `off` does not bring it back to cost again.
+    assert_eq!(bench.scratch.shell("tollgate rules off a").code, Some(0));
+    assert_eq!(stop(job), Some(0), "{}", bench.log());
+    job = bench.start();
+    pay(&bench, 16..24);
+    bench.wait_until("24 decisions", || bench.lines("decisions.ndjson").len() >= 24);
+    assert_eq!(metric("tollgate_window_keys"), None);
+    let listed = bench.scratch.shell("tollgate rules ls").text;
+    assert!(
+        listed.contains("STOPPED since") && listed.contains("`limits.rule_memory` allows 100"),
+        "{listed}"
+    );
+    assert_eq!(bench.scratch.shell("tollgate rules on a").code, Some(0));
+    bench.wait_until("its windows are filled", || {
+        bench.log().matches("changed rules are in force").count() == 2
+    });
+    pay(&bench, 24..28);
+    bench.wait_until("28 decisions", || bench.lines("decisions.ndjson").len() >= 28);
+    assert_eq!(stop(job), Some(0), "{}", bench.log());
+    let show = |n: usize| n.to_string();
+    let mut a = expected(0..8, 1, show);
+    a.extend(expected(24..28, 1, show));
+    assert_eq!(alerts(&bench, "a", "n"), a, "it is exact again at once");
+    assert_eq!(alerts(&bench, "b", "amount").len(), 28, "the other rule goes on");
+}

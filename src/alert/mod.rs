@@ -171,7 +171,7 @@ impl AlertMaker {
     pub fn status(&self, rule: usize) -> Status {
         match self.stands[rule] {
             Stand::Shadow => Status::Shadow,
-            Stand::On | Stand::Off => self.rules[rule].header.status,
+            Stand::On | Stand::Off | Stand::Stopped => self.rules[rule].header.status,
         }
     }
 
@@ -460,7 +460,7 @@ impl AlertMaker {
     }
 
     fn is_off(&self, rule: usize) -> bool {
-        self.stands[rule] == Stand::Off
+        matches!(self.stands[rule], Stand::Off | Stand::Stopped)
     }
 
     /// What tells its alerts from those of another deployment.

@@ -1,10 +1,11 @@
 //! The rule set in force, its switches, and how events are decided, shared by the job and by those who prepare changes aside.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::alert::AlertSettings;
 use crate::decision::DecisionSettings;
-use crate::rules::{RuleSet, Standings};
+use crate::rules::{RuleSet, Standings, Switch};
 
 /// What rows are judged by: rules, and what makes decisions of their hits.
 #[derive(Clone)]
@@ -16,6 +17,7 @@ pub(super) struct Judging {
 
 /// What is in force.
 pub(super) struct InForce {
+    /// With the rules that were stopped.
     judging: Mutex<Judging>,
     standings: Mutex<Standings>,
     alerts: OnceLock<AlertSettings>,
@@ -28,8 +30,22 @@ impl InForce {
         Self { judging, standings: Mutex::default(), alerts: OnceLock::new() }
     }
 
-    /// What rows are judged by.
+    /// What rows are judged by: rules that were stopped are left out.
     pub(super) fn judging(&self) -> Judging {
+        let Judging { set, decisions } = self.whole();
+        let stopped = self.stopped();
+        Judging { set: if stopped.is_empty() { set } else { Arc::new(set.without(&stopped)) }, decisions }
+    }
+
+    /// Rules that would run and were stopped.
+    pub(super) fn stopped(&self) -> BTreeSet<String> {
+        let stopped = locked(&self.standings).stopped();
+        let running = self.whole().set;
+        running.running().map(|rule| rule.header.id.clone()).filter(|id| stopped.contains(id)).collect()
+    }
+
+    /// The same with the rules that were stopped.
+    pub(super) fn whole(&self) -> Judging {
         locked(&self.judging).clone()
     }
 
@@ -51,6 +67,11 @@ impl InForce {
     /// From here on these are switched off.
     pub(super) fn set_standings(&self, standings: Standings) {
         *locked(&self.standings) = standings;
+    }
+
+    /// Takes note of a turn.
+    pub(super) fn turn(&self, switch: Switch) {
+        locked(&self.standings).turn(switch);
     }
 
     /// What tells the job's alerts from those of others; the first that is said holds.

@@ -28,7 +28,9 @@ use crate::source::kafka::{ReadFrom, Side, SourceError, StoredRecord, TopicReade
   tollgate rules on card-testing
 
 A rule that is off makes no alerts and decides nothing; its windows stay filled, so it is exact again at once when it
-is switched on. Running instances take a turn up within seconds; it holds over restarts until the other turn.")]
+is switched on. Running instances take a turn up within seconds; it holds over restarts until the other turn.
+One that the job stopped, for it cost more than it may in shadow too, is not evaluated and holds no windows: `on` fills
+them again.")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -182,6 +184,7 @@ pub(super) fn turn_of(event: &Value) -> Option<Switch> {
         "rule_on" => Stand::On,
         "rule_off" => Stand::Off,
         "rule_quarantined" => Stand::Shadow,
+        "rule_stopped" => Stand::Stopped,
         _ => return None,
     };
     let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
@@ -227,7 +230,11 @@ fn list(arguments: &List) -> Result<Exit, Failure> {
         let switch = standings.turned(&header.id).map_or_else(
             || "on".to_owned(),
             |turned| {
-                let stands = if turned.to == Stand::Shadow { "SHADOW" } else { "OFF" };
+                let stands = match turned.to {
+                    Stand::Shadow => "SHADOW",
+                    Stand::Stopped => "STOPPED",
+                    Stand::Off | Stand::On => "OFF",
+                };
                 let reason =
                     if turned.reason.is_empty() { String::new() } else { format!(": {}", turned.reason) };
                 format!("{stands} since {} by {}{reason}", turned.at, turned.by)

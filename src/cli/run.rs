@@ -122,6 +122,7 @@ fn run_with_changes(
     if let Some(follower) = &follower {
         follower.catch_up()?;
     }
+    let told = in_force.judging();
     let job = start(
         settings,
         in_force,
@@ -132,7 +133,7 @@ fn run_with_changes(
     )?;
     let watch = reload::Watch { settings, in_force, changes, asked: &asked, ended: &ended };
     std::thread::scope(|scope| {
-        scope.spawn(|| watch.run());
+        scope.spawn(|| watch.run(told));
         if let Some(follower) = &follower {
             scope.spawn(|| follower.run());
         }
@@ -144,7 +145,12 @@ fn run_with_changes(
             "running"
         );
         let mut report = Report::default();
-        let ran = job.run(stop, |event| report.note(&event, clock));
+        let ran = job.run(stop, |event| {
+            if let JobEvent::Changed(Changed::Switched(turn)) = &event {
+                in_force.turn(turn.clone());
+            }
+            report.note(&event, clock);
+        });
         ended.store(true, Ordering::Relaxed);
         ran.map_err(|error| job_failure(&error))
     })

@@ -84,6 +84,7 @@ metrics! {
     MODEL_ROWS = Counter "tollgate_model_rows_total" &["model"], "Rows that a model was asked about";
     MODEL_MISSING_VALUES = Counter "tollgate_model_missing_values_total" MODEL, "Rows that a model was asked about in which an input was missing";
     MODEL_MISSING = Gauge "tollgate_model_missing_ratio" MODEL, "Share of the rows that a model was asked about in which an input was missing";
+    STOPPED_RULES = Gauge "tollgate_stopped_rules" &[], "Rules that are not evaluated, for they cost more than they may in shadow too";
     RELOADS = Counter "tollgate_reloads_total" &["result"], "Changes of the rules folder or of weights: done, or refused";
     RULE_SET = Gauge "tollgate_rule_set_info" &["version"], "Always 1: the rule set in force";
 

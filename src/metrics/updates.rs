@@ -326,6 +326,11 @@ impl Metrics {
         series.rule_set.of(&[version]).set(1.0);
     }
 
+    /// So many rules are stopped.
+    pub fn stopped_rules(&self, count: usize) {
+        self.series().stopped_rules.set(count as f64);
+    }
+
     /// How far reading is behind in each assigned partition.
     pub fn lag(&self, lags: &[Lag<'_>]) {
         let series = self.series();

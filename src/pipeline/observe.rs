@@ -189,6 +189,7 @@ impl Incarnation<'_> {
             [&self.parts.on_arrival, &self.parts.in_order].into_iter().flat_map(named).collect();
         let named = rules.iter().map(|(rule, status)| (rule.as_str(), *status));
         observers.metrics.rule_set(&self.parts.ruleset, named);
+        observers.metrics.stopped_rules(self.parts.standings().stopped().len());
         self.observe_versions();
     }
 

@@ -26,6 +26,7 @@ pub use points::{POINTS_MAX, Points};
 pub use reason::{Reason, ReasonPart};
 pub use standing::{Stand, Standings, Switch};
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, SourceText};
@@ -81,10 +82,10 @@ impl AnswerOrder {
 }
 
 /// All rules of a folder, compiled.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RuleSet {
     /// Streams, views, lists, functions.
-    pub catalog: Catalog,
+    pub catalog: Arc<Catalog>,
     /// Rules answered as their rows arrive.
     pub on_arrival: CompiledRules,
     /// Rules answered in order of event time.
@@ -127,7 +128,7 @@ impl RuleSet {
             resting: Vec::new(),
             version: String::new(),
             diagnostics,
-            catalog,
+            catalog: Arc::new(catalog),
         };
         for wanted in [Emit::OnArrival, Emit::InOrder] {
             let runs =
@@ -140,15 +141,40 @@ impl RuleSet {
         }
         set.resting =
             set.compile_rules(headers.iter().filter(|header| !chosen(&header.0)), &files.view_texts).rules;
-        let answered = |emit| move |rule| (rule, emit);
-        let on_arrival = set.on_arrival.rules.iter().map(answered(Emit::OnArrival));
-        let in_order = set.in_order.rules.iter().map(answered(Emit::InOrder));
-        set.version = version::of_set(on_arrival.chain(in_order), set.catalog.list_versions());
+        set.version = set.version_now();
         set.diagnostics.sort_by(|a, b| {
             (&a.source.file, a.span.as_ref().map(|s| s.start))
                 .cmp(&(&b.source.file, b.span.as_ref().map(|s| s.start)))
         });
         Ok(set)
+    }
+
+    fn version_now(&self) -> String {
+        let answered = |emit| move |rule| (rule, emit);
+        let on_arrival = self.on_arrival.rules.iter().map(answered(Emit::OnArrival));
+        let in_order = self.in_order.rules.iter().map(answered(Emit::InOrder));
+        version::of_set(on_arrival.chain(in_order), self.catalog.list_versions())
+    }
+
+    /// The same set with some of its rules resting.
+    #[must_use]
+    pub fn without(&self, ids: &BTreeSet<String>) -> Self {
+        let mut set = self.clone();
+        for compiled in [&mut set.on_arrival, &mut set.in_order] {
+            let (resting, rules): (Vec<Rule>, Vec<Rule>) = std::mem::take(&mut compiled.rules)
+                .into_iter()
+                .partition(|rule| ids.contains(&rule.header.id));
+            if !resting.is_empty() {
+                // Anew, so that nothing of the graph is left that only they read.
+                let query =
+                    |rule: &Rule| Query { id: rule.header.id.clone(), source: Arc::clone(&rule.source) };
+                compiled.graph = compile(&set.catalog, &rules.iter().map(query).collect::<Vec<_>>()).graph;
+            }
+            compiled.rules = rules;
+            set.resting.extend(resting);
+        }
+        set.version = set.version_now();
+        set
     }
 
     fn compile_rules<'a>(

@@ -1,8 +1,9 @@
 //! What was said of rules while the job runs: who switched which rule off or into shadow, and why.
 //!
-//! A rule that is off keeps its windows filled, so that it is exact from the moment it is switched on again.
+//! A rule that is off keeps its windows filled, so that it is exact from the moment it is switched on again. One that
+//! was stopped is not evaluated at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,13 +39,15 @@ pub enum Stand {
     Shadow,
     /// It makes no alerts.
     Off,
+    /// It is not evaluated and holds no windows: in shadow it still cost more than it may. Only [`Stand::On`] ends it.
+    Stopped,
 }
 
 impl Standings {
     /// Takes note of a turn; the latest one of a rule counts. Whether it changes anything.
     pub fn turn(&mut self, switch: Switch) -> bool {
         let before = self.turned.get(&switch.rule).map_or(Stand::On, |known| known.to);
-        let changes = before != switch.to;
+        let changes = before != switch.to && (before != Stand::Stopped || switch.to == Stand::On);
         match switch.to {
             Stand::On => drop(self.turned.remove(&switch.rule)),
             _ if changes => drop(self.turned.insert(switch.rule.clone(), switch)),
@@ -61,6 +64,12 @@ impl Standings {
     /// Who turned a rule's switch, where it does not stand as its file says.
     pub fn turned(&self, rule: &str) -> Option<&Switch> {
         self.turned.get(rule)
+    }
+
+    /// Rules that are not to be evaluated.
+    pub fn stopped(&self) -> BTreeSet<String> {
+        let stopped = self.turned.values().filter(|turned| turned.to == Stand::Stopped);
+        stopped.map(|turned| turned.rule.clone()).collect()
     }
 
     /// Every rule that does not stand as its file says.
@@ -89,6 +98,9 @@ mod tests {
         assert_eq!((standings.of("a"), standings.of("b")), (Stand::Off, Stand::On));
         assert!(standings.turn(turn("a", Stand::Shadow)));
         assert_eq!(standings.turned("a").map(|turned| turned.to), Some(Stand::Shadow));
+        assert!(standings.turn(turn("a", Stand::Stopped)));
+        assert!(!standings.turn(turn("a", Stand::Off)), "it costs nothing as it is");
+        assert_eq!(standings.stopped().into_iter().collect::<Vec<_>>(), ["a"]);
         assert!(standings.turn(turn("a", Stand::On)));
         assert_eq!(standings, Standings::default());
     }

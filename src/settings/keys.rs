@@ -131,8 +131,8 @@ pub const KEYS: &[Key] = &[
     key("labels", "remember", Duration, Is("\"30d\""), "for how long hits and labels are remembered, so how late a label may come"),
 
     key("limits", "memory", Size, Is("\"4GiB\""), "the most that window state may hold"),
-    key("limits", "rule_time", Duration, Is("\"1ms\""), "the most that a rule may take an event, as the mean of at least 10 seconds and 1,000 events; past it the rule goes into shadow; \"0s\" for no limit"),
-    key("limits", "rule_memory", Size, Unset, "the most window state that a rule may hold, by its share of states that others read too; past it the rule goes into shadow; left out, no limit of its own"),
+    key("limits", "rule_time", Duration, Is("\"1ms\""), "the most that a rule may take an event, as the mean of at least 10 seconds and 1,000 events; past it the rule goes into shadow, and is stopped if it is past it there too; \"0s\" for no limit"),
+    key("limits", "rule_memory", Size, Unset, "the most window state that a rule may hold, by its share of states that others read too; past it the rule goes into shadow, and is stopped if it is past it there too; left out, no limit of its own"),
     key("limits", "future", Duration, Is("\"5m\""), "an event time further than this past the record's Kafka timestamp is a dead letter"),
     key("limits", "batch_rows_max", Integer, Is("8192"), "the most records that are answered together, from 1 to 1000000"),
     key("limits", "batch_bytes_max", Size, Is("\"16MiB\""), "the most bytes that are answered together"),

@@ -51,9 +51,9 @@ impl Watch<'_> {
         Look { rules: fingerprint(&self.settings.job.rules).ok(), weights }
     }
 
-    /// Looks until the job has ended.
-    pub(super) fn run(&self) {
-        let mut taken = self.look();
+    /// Looks until the job has ended, which began with what is `told`.
+    pub(super) fn run(&self, mut told: Judging) {
+        let (mut taken, mut stopped) = (self.look(), self.in_force.stopped());
         let mut last = taken;
         // The folder that the rules in force were read from.
         let mut rules_in_force = taken.rules;
@@ -63,14 +63,23 @@ impl Watch<'_> {
             let settled = now == last;
             last = now;
             let asked = self.asked.swap(false, Ordering::Relaxed);
-            if !asked && (now == taken || !settled) {
+            let changed = asked || (now != taken && settled);
+            let now_stopped = self.in_force.stopped();
+            if !changed && now_stopped == stopped {
                 continue;
             }
-            taken = now;
-            let change = match self.prepared(asked || now.rules != rules_in_force) {
-                Ok(change) => {
-                    rules_in_force = now.rules;
-                    change
+            // A rule that was stopped leaves the rules in force, whatever is in the folder.
+            let read = if changed {
+                taken = now;
+                self.read(asked || now.rules != rules_in_force)
+            } else {
+                Ok(())
+            };
+            let change = match read {
+                Ok(()) => {
+                    stopped = now_stopped;
+                    rules_in_force = if changed { now.rules } else { rules_in_force };
+                    self.change(&mut told)
                 }
                 Err(reason) => {
                     tracing::error!(%reason, "the rules in force stay");
@@ -83,11 +92,11 @@ impl Watch<'_> {
         }
     }
 
-    /// What is there now as a change, or why it can't be one.
-    fn prepared(&self, rules_too: bool) -> Result<Change, String> {
-        let before = self.in_force.judging();
+    /// Takes up what is there now, or says why it can't be in force.
+    fn read(&self, rules_too: bool) -> Result<(), String> {
+        let before = self.in_force.whole();
         let alerts = self.in_force.known_alerts();
-        let set = if rules_too { self.rules(&before.set, &alerts)? } else { Arc::clone(&before.set) };
+        let set = if rules_too { self.rules(&before.set, &alerts)? } else { before.set };
         if let Some(file) = weights_file(self.settings) {
             tracing::info!(file = %file.display(), "the weights are read again");
         }
@@ -95,11 +104,17 @@ impl Watch<'_> {
         if let Some(Combination::Logistic { weights }) = decisions.as_ref().map(|own| &own.combination) {
             misfits(weights, &set).iter().for_each(|misfit| tracing::warn!("{misfit}"));
         }
-        let version = version_with(&set.version, decisions.as_ref());
-        let next = Judging { set, decisions };
-        let about = difference(&before, &next);
-        self.in_force.replace(next.clone());
-        Ok(Change::Rules { next: next_parts(self.settings, next, alerts), version, about })
+        self.in_force.replace(Judging { set, decisions });
+        Ok(())
+    }
+
+    /// What is to be in force now, beside what the job was told last.
+    fn change(&self, told: &mut Judging) -> Change {
+        let next = self.in_force.judging();
+        let version = version_with(&next.set.version, next.decisions.as_ref());
+        let about = difference(told, &next);
+        *told = next.clone();
+        Change::Rules { next: next_parts(self.settings, next, self.in_force.known_alerts()), version, about }
     }
 
     /// The folder, compiled.
