@@ -154,3 +154,30 @@ fn a_case_cut_out_of_real_events_hits_as_the_events_did() {
     assert_eq!(none.code, Some(2), "{}", none.text);
     assert!(none.text.contains("event t5 does not"), "{}", none.text);
 }
+
+#[test]
+fn part_of_a_folder_is_tested_with_the_contract_of_the_whole() {
+    let scratch = folder("[[case]]\nname = \"one is silent\"\nevents = [{ at = \"0s\" }]\n");
+    let of = |id: &str| RULE.replace("@id: many", &format!("@id: {id}"));
+    scratch.write("rules/part/inner/few.sql", &of("few").replace(">= 3", ">= 1"));
+    scratch.write("rules/part/bare.sql", &of("bare"));
+    let fires = "[[case]]\nname = \"one fires\"\nevents = [{ at = \"0s\", hit = true }]\n";
+    scratch.write("rules/part/inner/few.test.toml", fires);
+    for line in [
+        "tollgate test rules/part --format json",
+        "cd rules && tollgate test part/ --format json",
+        "mv rules/schema.sql other.sql && tollgate test rules/part --schema other.sql --format json",
+    ] {
+        let printed = scratch.shell(line);
+        assert_eq!(printed.code, Some(0), "{line}: {}", printed.text);
+        let report: serde_json::Value = serde_json::from_str(&printed.text).expect("JSON");
+        let tested: Vec<_> =
+            report["rules"].as_array().expect("rules").iter().map(|rule| &rule["rule"]).collect();
+        assert_eq!(tested, ["few"], "{line}");
+        let bare = report["without_test_file"].as_array().expect("files");
+        assert!(
+            bare.len() == 1 && bare[0].as_str().is_some_and(|file| file.ends_with("part/bare.sql")),
+            "{bare:?}"
+        );
+    }
+}

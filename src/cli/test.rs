@@ -23,7 +23,8 @@ use crate::rules::{AnswerOrder, RuleFiles, RuleSet};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tollgate test                                   every case below rules/
-  tollgate test rules/velocity.sql                the cases of one rule
+  tollgate test rules/velocity                    those of a part of it, with the contract of the whole
+  tollgate test rules/velocity/burst.sql          the cases of one rule
   tollgate test --filter edge --junit tests.xml   cases whose name holds a word, and a report for a CI server
   tollgate test --new rules/velocity.sql          write a file to start from
   tollgate test --new rules/velocity.sql --from day.ndjson   the same, with a case cut out of real events
@@ -31,7 +32,7 @@ use crate::rules::{AnswerOrder, RuleFiles, RuleSet};
 Each case runs in one batch, event by event, with a restart after each event, and with two shards: the answers must be
 the same. Ends with 1 if a case fails.")]
 pub(super) struct Arguments {
-    /// A rules folder, a rule file, or a .test.toml.
+    /// A rules folder or a part of one, a rule file, or a .test.toml.
     #[arg(default_value = "rules")]
     path: PathBuf,
     /// The event contract, if it is not schema.sql in the rules folder.
@@ -87,7 +88,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     if let Some(rule) = &arguments.new {
         return skeleton::write(rule, arguments);
     }
-    let found = test_files(&arguments.path)?;
+    let found = test_files(&arguments.path, arguments.schema.as_deref())?;
     let clock = SystemClock::start();
     let mut reports = Vec::new();
     for file in &found.tests {
@@ -119,7 +120,7 @@ struct Found {
     untested: Vec<PathBuf>,
 }
 
-fn test_files(path: &Path) -> Result<Found, Failure> {
+fn test_files(path: &Path, schema: Option<&Path>) -> Result<Found, Failure> {
     let is_test = |path: &Path| path.to_string_lossy().ends_with(".test.toml");
     if path.is_file() {
         let test = if is_test(path) { path.to_owned() } else { test_of(path) };
@@ -132,7 +133,7 @@ fn test_files(path: &Path) -> Result<Found, Failure> {
         }
         return Ok(Found { tests: vec![test], untested: Vec::new() });
     }
-    let files = RuleFiles::open(path, None).map_err(Failure::usage)?;
+    let files = RuleFiles::open_part(path, schema).map_err(Failure::usage)?;
     let rules: Vec<PathBuf> = files.rules.iter().map(|source| PathBuf::from(&source.file)).collect();
     let untested = rules.into_iter().filter(|rule| !test_of(rule).is_file()).collect();
     let tests = files.tests.into_iter().filter(|file| is_test(file)).collect();

@@ -29,7 +29,7 @@ pub struct RuleFiles {
     pub view_texts: Vec<(String, String)>,
     /// Files of test cases, in the order of their paths.
     pub tests: Vec<PathBuf>,
-    /// Whether it is one rule file of a folder, whose other rules were not read.
+    /// Whether it is one rule file of a folder, or a part of it, whose other rules were not read.
     pub alone: bool,
     /// Files that can't be read.
     pub diagnostics: Vec<Diagnostic>,
@@ -58,27 +58,38 @@ impl RuleFiles {
     /// Reads a folder, or one rule file with the contract, views and lists of its folder.
     pub fn open(path: &Path, schema: Option<&Path>) -> Result<Self, FolderError> {
         let unreadable = |cause| FolderError::Unreadable { path: path.to_owned(), cause };
-        let one_file = fs::metadata(path).map_err(unreadable)?.is_file();
-        let root = if one_file { root_of(path) } else { path.to_owned() };
+        if fs::metadata(path).map_err(unreadable)?.is_file() {
+            return Self::read(&root_of(path.parent().unwrap_or(path)), Some(path), schema);
+        }
+        Self::read(path, None, schema)
+    }
+
+    /// Reads the rules and test files of a folder or of part of one, with the contract, views, lists and models of the
+    /// whole; the same as [`RuleFiles::open`] for a file.
+    pub fn open_part(path: &Path, schema: Option<&Path>) -> Result<Self, FolderError> {
+        if path.is_dir() { Self::read(&root_of(path), Some(path), schema) } else { Self::open(path, schema) }
+    }
+
+    fn read(root: &Path, only: Option<&Path>, schema: Option<&Path>) -> Result<Self, FolderError> {
         let schema = schema.map_or_else(|| root.join("schema.sql"), Path::to_owned);
         if !schema.is_file() {
             return Err(FolderError::NoContract { path: schema });
         }
         let mut paths = Vec::new();
-        list_files(&root, 0, &mut paths)
-            .map_err(|cause| FolderError::Unreadable { path: root.clone(), cause })?;
+        list_files(root, 0, &mut paths)
+            .map_err(|cause| FolderError::Unreadable { path: root.to_owned(), cause })?;
         paths.sort_unstable();
-        let mut files = Self { alone: one_file, ..Self::default() };
+        let mut files = Self { alone: only.is_some(), ..Self::default() };
         files.catalog.contract = files.text(&schema);
         for file in paths.iter().filter(|file| !same_file(file, &schema)) {
-            let within = |folder| file.strip_prefix(&root).is_ok_and(|relative| relative.starts_with(folder));
+            let within = |folder| file.strip_prefix(root).is_ok_and(|relative| relative.starts_with(folder));
             if within("models") {
                 files.model(file);
             } else if within("lists") {
                 files.list(file);
             } else if file.extension().is_some_and(|ending| ending == "sql") {
-                files.sql(file, one_file.then_some(path));
-            } else if file.to_string_lossy().ends_with(".test.toml") {
+                files.sql(file, only);
+            } else if file.to_string_lossy().ends_with(".test.toml") && is_within(only, file) {
                 files.tests.push(file.clone());
             }
         }
@@ -143,7 +154,7 @@ impl RuleFiles {
         if is_view(&source.text) {
             self.note_views(&source);
             self.catalog.views.push(source);
-        } else if only.is_none_or(|only| same_file(only, path)) {
+        } else if is_within(only, path) {
             self.rules.push(source);
         }
     }
@@ -179,11 +190,18 @@ pub fn fingerprint(path: &Path) -> std::io::Result<u64> {
     Ok(hasher.finish())
 }
 
-/// The nearest folder above a rule file that holds a contract; its own folder where none does.
-fn root_of(file: &Path) -> PathBuf {
-    let own = file.parent().unwrap_or(Path::new("."));
-    let own = if own.as_os_str().is_empty() { Path::new(".") } else { own };
-    own.ancestors().find(|folder| folder.join("schema.sql").is_file()).unwrap_or(own).to_owned()
+/// The folder itself or the nearest above it that holds a contract; itself where none does.
+fn root_of(folder: &Path) -> PathBuf {
+    let found = folder.ancestors().find(|above| above.join("schema.sql").is_file()).unwrap_or(folder);
+    if found.as_os_str().is_empty() { PathBuf::from(".") } else { found.to_owned() }
+}
+
+/// Whether a file is the one that is asked for, or stands below the folder that is.
+fn is_within(only: Option<&Path>, file: &Path) -> bool {
+    only.is_none_or(|only| match (only.canonicalize(), file.canonicalize()) {
+        (Ok(only), Ok(file)) => file.starts_with(only),
+        _ => file.starts_with(only),
+    })
 }
 
 fn list_files(folder: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> std::io::Result<()> {
