@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::decision_settings::decision_settings;
 use super::failure::{Exit, Failure};
 use super::feed::Feed;
 use super::in_force::InForce;
@@ -69,17 +70,24 @@ pub(super) struct Shared {
 /// Partitions of each input topic of the embedded broker.
 const PARTITIONS: i32 = 4;
 
+/// Where decisions go.
+const DECISIONS: &str = "tollgate.decisions";
+
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let topics: Vec<(&str, i32)> = StreamKind::ALL
         .iter()
         .map(|stream| (stream.name(), PARTITIONS))
-        .chain(["tollgate.alerts", "tollgate.shadow", "tollgate.dead-letters"].map(|topic| (topic, 1)))
+        .chain(
+            ["tollgate.alerts", "tollgate.shadow", "tollgate.dead-letters", DECISIONS]
+                .map(|topic| (topic, 1)),
+        )
         .collect();
     let broker = EmbeddedBroker::start(&topics).map_err(Failure::outside)?;
     let address = broker.bootstrap_servers();
     let loaded = settings(arguments, &address)?;
     let set = open_sound_rules(&arguments.rules, None, answer_order(&loaded.settings))?;
-    let in_force = InForce::new(set, None);
+    let decisions = decision_settings(&loaded.settings).map_err(Failure::usage)?;
+    let in_force = InForce::new(set, decisions);
     let shared = Shared::default();
     stop_on_signal(Arc::clone(&shared.stop))?;
     let clock = SystemClock::start();
@@ -112,7 +120,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 /// The settings a user would write for this broker.
 fn settings(arguments: &Arguments, address: &str) -> Result<Loaded, Failure> {
     let mut text = format!(
-        "[job]\nname = \"tollgate-demo\"\nrules = {:?}\ndelivery = \"at_least_once\"\n[kafka]\nbrokers = [\"{address}\"]\n",
+        "[job]\nname = \"tollgate-demo\"\nrules = {:?}\ndelivery = \"at_least_once\"\n[kafka]\nbrokers = [\"{address}\"]\n\
+         [output]\ndecisions = \"{DECISIONS}\"\n",
         arguments.rules
     );
     for stream in StreamKind::ALL {

@@ -1,4 +1,4 @@
-//! Who reads the alerts of the demo: a consumer of its own, as any other client would be.
+//! Who reads the alerts and decisions of the demo: a consumer of its own, as any other client would be.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -9,7 +9,9 @@ use rdkafka::message::Message;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
 
+use super::DECISIONS;
 use crate::cli::failure::Failure;
+use crate::decision::Outcome;
 use crate::event::{Clock, SystemClock};
 
 /// An alert as it is shown.
@@ -33,6 +35,8 @@ pub(super) struct Audience {
     pub latest: VecDeque<Shown>,
     /// All alerts, those of shadow rules among them.
     pub alerts: u64,
+    /// Decisions, by what is to be done.
+    pub decisions: [u64; Outcome::ALL.len()],
     /// Events before this were made up as a past: their age is no latency.
     began_micros: i64,
 }
@@ -40,7 +44,7 @@ pub(super) struct Audience {
 /// Alerts that are kept for the view.
 const LATEST_MAX: usize = 12;
 
-/// Alerts read before the view is drawn again.
+/// Messages read before the view is drawn again.
 const READ_MAX: usize = 10_000;
 
 impl Audience {
@@ -53,7 +57,7 @@ impl Audience {
             .create()
             .map_err(Failure::outside)?;
         let mut topics = TopicPartitionList::new();
-        for topic in ["tollgate.alerts", "tollgate.shadow"] {
+        for topic in ["tollgate.alerts", "tollgate.shadow", DECISIONS] {
             topics.add_partition_offset(topic, 0, Offset::Beginning).map_err(Failure::outside)?;
         }
         consumer.assign(&topics).map_err(Failure::outside)?;
@@ -63,6 +67,7 @@ impl Audience {
             by_rule: BTreeMap::new(),
             latest: VecDeque::new(),
             alerts: 0,
+            decisions: [0; Outcome::ALL.len()],
             began_micros: clock.now_micros(),
         })
     }
@@ -75,6 +80,12 @@ impl Audience {
             wait = Duration::ZERO;
             let now = clock.now_micros();
             let Ok(message) = polled else { continue };
+            if message.topic() == DECISIONS {
+                if let Some(outcome) = message.payload().and_then(outcome) {
+                    self.decisions[outcome] += 1;
+                }
+                continue;
+            }
             let shadow = message.topic() == "tollgate.shadow";
             let alert = message.payload().and_then(|payload| serde_json::from_slice::<Value>(payload).ok());
             drop(message);
@@ -116,4 +127,14 @@ impl Audience {
             micros / 1_000.0
         })
     }
+}
+
+/// Which of all outcomes a decision has.
+fn outcome(decision: &[u8]) -> Option<usize> {
+    #[derive(serde::Deserialize)]
+    struct Decided<'a> {
+        outcome: &'a str,
+    }
+    let decided: Decided<'_> = serde_json::from_slice(decision).ok()?;
+    Outcome::ALL.iter().position(|known| known.name() == decided.outcome)
 }

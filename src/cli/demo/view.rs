@@ -9,6 +9,7 @@ use crossterm::{cursor, execute, queue, style, terminal};
 use super::Shared;
 use super::audience::{Audience, Shown};
 use crate::cli::terminal::grouped;
+use crate::decision::Outcome;
 
 /// How the demo is shown.
 pub(super) struct View {
@@ -87,6 +88,7 @@ impl View {
             format!("tollgate demo   {}   Ctrl-C ends", self.title),
             String::new(),
             self.status(shared, audience, running),
+            format!("        decisions  {}", decisions(audience)),
             String::new(),
             "alerts by rule".to_owned(),
         ];
@@ -135,6 +137,7 @@ impl View {
         self.printed_alerts = audience.alerts;
         if read {
             println!("{}", self.status(shared, audience, running));
+            println!("        decisions  {}", decisions(audience));
         }
     }
 
@@ -147,6 +150,7 @@ impl View {
             grouped(shared.dead_letters.load(Ordering::Relaxed)),
             grouped(audience.alerts)
         );
+        println!("decisions: {}", decisions(audience));
         if let (Some(p50), Some(p99)) = (audience.percentile_ms(50.0), audience.percentile_ms(99.0)) {
             println!(
                 "end-to-end latency, event made to alert read: p50 {p50:.1} ms, p99 {p99:.1} ms, {} alerts",
@@ -157,4 +161,13 @@ impl View {
             println!("{:>9}  {rule}", grouped(*count));
         }
     }
+}
+
+/// How many events were decided how: `9,104 allow, 61 review, 0 challenge, 12 block`.
+fn decisions(audience: &Audience) -> String {
+    let counts = Outcome::ALL.iter().zip(&audience.decisions);
+    counts
+        .map(|(outcome, count)| format!("{} {}", grouped(*count), outcome.name()))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
