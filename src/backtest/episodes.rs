@@ -1,7 +1,8 @@
 //! Episodes of fraud, and how long each rule takes to find one.
 //!
 //! An episode is a run of frauds of one entity in which no two neighbours are further apart than the gap.
-//! It is detected at its first fraud that hits; the time to detection is from its first fraud to that one.
+//! It is detected at its first fraud that alerts, for nobody sees a hit that `@dedup` or `@budget` held back; the time to
+//! detection is from its first fraud to that one.
 
 use std::collections::BTreeMap;
 
@@ -34,9 +35,9 @@ pub const BUCKETS: [(&str, i64); 8] = [
 pub struct Detection {
     /// Episodes of fraud.
     pub episodes: u64,
-    /// Those with a hit on one of their frauds.
+    /// Those with an alert on one of their frauds.
     pub detected: u64,
-    /// Those whose first fraud hit.
+    /// Those whose first fraud alerted.
     pub at_first: u64,
     /// Seconds to detection of the detected: the middle one (the lower of two).
     pub median_seconds: Option<f64>,
@@ -79,7 +80,7 @@ pub(super) fn detection(events: &Events, episodes: &[Episode], flags: &Flags) ->
     let mut micros = Vec::new();
     let (mut at_first, mut before) = (0, 0);
     for episode in episodes {
-        let found = episode.frauds.iter().position(|event| flags.hits.binary_search(event).is_ok());
+        let found = episode.frauds.iter().position(|event| flags.alerts.binary_search(event).is_ok());
         let Some(found) = found else { continue };
         at_first += u64::from(found == 0);
         before += found as u64;

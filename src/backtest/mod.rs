@@ -2,7 +2,7 @@
 //!
 //! Takes [`Events`] with their labels and the [`Flags`] that each rule raised; hands on a [`Report`]. Keeps
 //! nothing. A *hit* is an event that a rule flags; an *alert* is a hit that `@dedup` and `@budget` let through. Precision,
-//! recall and value are of hits, workload is of alerts. A number that has no meaning (a precision without
+//! recall and value are of hits, workload and time to detection are of alerts. A number that has no meaning (a precision without
 //! hits, anything of labels without labels) is none, never zero.
 //! What would surprise: labels never take part in the rules' answers here. Where they feed something (entities
 //! known as compromised), only what was known by then counts, and [`look_ahead`] finds rules that would read

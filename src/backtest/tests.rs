@@ -183,7 +183,7 @@ fn an_entity_counts_by_its_highest_event_even_if_another_one_is_the_fraud() {
 }
 
 #[test]
-fn episodes_end_after_a_long_pause_and_are_found_at_their_first_hit() {
+fn episodes_end_after_a_long_pause_and_are_found_at_their_first_alert() {
     let half = HOUR / 2;
     let events = events(&[
         (0, "x", 0, true),
@@ -202,6 +202,9 @@ fn episodes_end_after_a_long_pause_and_are_found_at_their_first_hit() {
     close(found.mean_seconds, 900.0);
     close(found.mean_frauds_before, 0.5);
     assert_eq!(found.histogram, [1, 0, 1, 0, 0, 0, 0, 0]);
+    // A hit that was held back finds nothing.
+    let held_back = Quality::of(&case, &flags(&[2, 3, 4], &[2, 3]), &Scores::default()).detection.unwrap();
+    assert_eq!((held_back.episodes, held_back.detected), (3, 1));
 }
 
 #[test]

@@ -411,7 +411,7 @@ fn words(report: &Report, no_look_ahead: &str) -> String {
           are looked at: the share of {k} that truly has a fraud that day. Entities found drop out of later days. The \
           mean over days.")),
         ("Episode, time to detection", "An episode is a run of frauds of one entity with no longer pause than the gap \
-          (--episode-gap) between neighbours. It is found at its first fraud that hits; the time is from its first \
+          (--episode-gap) between neighbours. It is found at its first fraud that alerts; the time is from its first \
           fraud to that one.".to_owned()),
         ("It alone catches", "Frauds that this rule hits and no other.".to_owned()),
         ("Stability index", "How far the spread of a model's inputs and scores is from that of its training period: below 0.1 \
