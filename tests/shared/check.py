@@ -112,6 +112,7 @@ def oracle_checks(full):
 def backtest_checks(full):
     """(name, check) for the figures of a backtest, computed again by other libraries."""
     import backtest
+    import variants
 
     rules = HERE / "handbook-rules"
     if full:
@@ -120,6 +121,9 @@ def backtest_checks(full):
         days, known_from, file = ("2018-04-22", "2018-04-29"), "2018-04-08", FILES["first 30 days"]
     yield f"figures of a backtest, {days[0]} to {days[1]}", lambda: backtest.compare(
         BINARY, rules, DATA / file, days, known_from, Failed, published=full
+    )
+    yield f"sweeps, curves, days and another folder, {days[0]} to {days[1]}", lambda: variants.compare(
+        BINARY, rules / "schema.sql", DATA / file, days, known_from, Failed
     )
 
 
@@ -151,8 +155,8 @@ def main():
     if importlib.util.find_spec("duckdb") and importlib.util.find_spec("sklearn"):
         checks += backtest_checks(chosen.full)
     else:
-        skipped += 1
-        print("skipped  figures of a backtest: this Python has no duckdb or no sklearn")
+        skipped += 2
+        print("skipped  figures of a backtest, sweeps and another folder: this Python has no duckdb or no sklearn")
     checks += feature_checks(chosen.full)
     checks = [(name, check) for name, check in checks if chosen.only in name]
 
