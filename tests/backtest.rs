@@ -201,6 +201,16 @@ fn a_rule_that_reads_the_label_of_its_own_event_is_refused() {
     let printed = scratch.shell("tollgate backtest --input events.ndjson --label-column is_fraud");
     assert_eq!(printed.code, Some(4), "{}", printed.text);
     assert!(printed.text.contains("big reads labels that are 0s old"), "{}", printed.text);
+
+    // So are those of a folder that is compared with.
+    let (scratch, _) = world();
+    scratch.write("old/schema.sql", CONTRACT);
+    scratch.write("old/big.sql", &BIG.replace("amount >= 80", "is_fraud"));
+    let printed =
+        scratch.shell("tollgate backtest --input events.ndjson --label-column is_fraud --against old");
+    assert_eq!(printed.code, Some(4), "{}", printed.text);
+    let words = "--against old: big reads labels that are 0s old";
+    assert!(printed.text.contains(words), "{}", printed.text);
 }
 
 #[test]

@@ -270,11 +270,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let arguments = &arguments;
     let prepared = Prepared::open(&arguments.rules, arguments, &arguments.sweep)?;
     let columns = event_columns(&prepared.set.catalog.contract, arguments, label_stream(&events, &prepared))?;
-    guard::check(&prepared, &columns, arguments)?;
-    let against = match &arguments.against {
-        Some(folder) => Some((folder, Prepared::open(folder, arguments, &[])?)),
-        None => None,
-    };
+    guard::check_rules(&prepared, &columns, arguments, None)?;
+    guard::check(&prepared, arguments)?;
+    let against = other_folder(arguments, &events)?;
     let known = known_labels(arguments, &events, (&prepared, &columns))?;
     let learned = guard::no_look_ahead(arguments, known.is_some());
     let mut settings = arguments.settings()?;
@@ -284,8 +282,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     }
     let here = collect(&prepared, &columns, known.clone(), &mut events, arguments)?;
     let there = match &against {
-        Some((folder, prepared)) => {
-            Some((folder, collect(prepared, &columns, known, &mut events, arguments)?))
+        Some((folder, prepared, columns)) => {
+            Some((folder, collect(prepared, columns, known, &mut events, arguments)?))
         }
         None => None,
     };
@@ -368,6 +366,18 @@ fn known_labels(
         (None, Events::Kept(kept)) if !columns.event_id.is_empty() => kept.labels(&prepared.set),
         (None, _) => Ok(None),
     }
+}
+
+/// The folder that is compared with, its rules and the columns that are scored.
+fn other_folder<'a>(
+    arguments: &'a Arguments,
+    events: &Events,
+) -> Result<Option<(&'a PathBuf, Prepared, EventColumns)>, Failure> {
+    let Some(folder) = &arguments.against else { return Ok(None) };
+    let prepared = Prepared::open(folder, arguments, &[])?;
+    let columns = event_columns(&prepared.set.catalog.contract, arguments, label_stream(events, &prepared))?;
+    guard::check_rules(&prepared, &columns, arguments, Some(folder))?;
+    Ok(Some((folder, prepared, columns)))
 }
 
 /// Where the rows went.

@@ -17,16 +17,23 @@ const LABEL_NAMES: [&str; 4] = ["fraud", "is_fraud", "label", "tx_fraud"];
 /// Endings of files that alerts are written to.
 const ALERT_ENDINGS: [&str; 4] = ["ndjson", "jsonl", "json", "parquet"];
 
-/// Refuses what can be seen to fail, or to be worth nothing, before the first event.
-pub(super) fn check(
+/// Refuses rules that see what they could not have seen; `folder` is named where it is not that of the report.
+pub(super) fn check_rules(
     prepared: &Prepared,
     columns: &EventColumns,
     arguments: &Arguments,
+    folder: Option<&Path>,
 ) -> Result<(), Failure> {
-    refuse_look_ahead(prepared, columns)?;
+    let of = folder.map(|folder| format!("--against {}: ", folder.display())).unwrap_or_default();
+    refuse_look_ahead(prepared, columns, &of)?;
     if arguments.labels.is_some() && columns.label.is_none() {
-        warn_of_labels(prepared, columns.stream);
+        warn_of_labels(prepared, columns.stream, &of);
     }
+    Ok(())
+}
+
+/// Refuses what can be seen to fail before the first event.
+pub(super) fn check(prepared: &Prepared, arguments: &Arguments) -> Result<(), Failure> {
     for (set, wanted) in arguments.set.iter().flat_map(|set| set.rules.iter().map(move |id| (set, id))) {
         let ids: Vec<&str> = prepared.running().collect();
         if !ids.contains(&wanted.as_str()) {
@@ -60,7 +67,7 @@ fn writable(file: &Path) -> Result<(), Failure> {
 }
 
 /// Stops where a rule reads labels before they were known: its figures would be worth nothing.
-fn refuse_look_ahead(prepared: &Prepared, columns: &EventColumns) -> Result<(), Failure> {
+fn refuse_look_ahead(prepared: &Prepared, columns: &EventColumns, of: &str) -> Result<(), Failure> {
     let Some(label) = columns.label else { return Ok(()) };
     let delay = Span(columns.label_delay);
     let graphs = [&prepared.set.on_arrival.graph, &prepared.set.in_order.graph];
@@ -71,7 +78,7 @@ fn refuse_look_ahead(prepared: &Prepared, columns: &EventColumns) -> Result<(), 
         return Ok(());
     }
     let message = format!(
-        "{}; a label is known {delay} after its event (--label-delay), and never to the event itself: end the \
+        "{of}{}; a label is known {delay} after its event (--label-delay), and never to the event itself: end the \
          window that long before the row, such as AND INTERVAL '7 days' PRECEDING",
         lines.join("; ")
     );
@@ -79,7 +86,7 @@ fn refuse_look_ahead(prepared: &Prepared, columns: &EventColumns) -> Result<(), 
 }
 
 /// Warns of rules that read a column which by its name holds labels, where nobody said whether it does.
-fn warn_of_labels(prepared: &Prepared, stream: usize) {
+fn warn_of_labels(prepared: &Prepared, stream: usize, of: &str) {
     let own = &prepared.set.catalog.contract.streams[stream];
     let named = own.schema.fields().iter().enumerate();
     for (column, field) in
@@ -89,7 +96,7 @@ fn warn_of_labels(prepared: &Prepared, stream: usize) {
             // Of any age.
             for early in look_ahead(graph, (stream, column), Span(i64::MAX)) {
                 eprintln!(
-                    "warning: {} reads {} of {}: if it holds labels, --label-column {} refuses what reads them too early \
+                    "warning: {of}{} reads {} of {}: if it holds labels, --label-column {} refuses what reads them too early \
                      (--label-delay)",
                     early.rule,
                     field.name(),
