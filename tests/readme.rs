@@ -66,8 +66,11 @@ fn commands(text: &str) -> Vec<(String, String)> {
 
 /// What was printed, without how long it took and without blank ends of lines.
 fn settled(printed: &str) -> String {
-    let timeless = |line: &str| match line.trim_start().strip_prefix("in ") {
-        Some(rest) if rest.ends_with("rows a second") => "in … s, … rows a second".to_owned(),
+    let timeless = |line: &str| match (line.trim_start().strip_prefix("in "), line.rsplit_once("; ")) {
+        (Some(rest), _) if rest.ends_with("rows a second") => "in … s, … rows a second".to_owned(),
+        (_, Some((told, rest))) if rest.ends_with("rows a second") => {
+            format!("{told}; … s, … rows a second")
+        }
         _ => line.trim_end().to_owned(),
     };
     printed.trim().lines().map(timeless).collect::<Vec<_>>().join("\n")
