@@ -257,7 +257,7 @@ fn a_record_that_makes_a_rule_panic_becomes_a_dead_letter_and_the_others_are_ans
 
 /// Hits of the program for one file, and what it says of the rows.
 fn replayed(rules: &Path, input: &Path) -> (String, serde_json::Value) {
-    let hits = input.with_extension("hits");
+    let hits = input.with_extension("hits.ndjson");
     let output = Command::new(env!("CARGO_BIN_EXE_tollgate"))
         .args(["replay", "--format", "json", "--rules"])
         .arg(rules)

@@ -73,3 +73,44 @@ fn a_column_type_that_no_record_is_decoded_into_is_refused_in_the_contract() {
     assert_eq!(printed.code, Some(1));
     assert!(printed.text.contains("can't be of type BYTEA"), "{}", printed.text);
 }
+
+#[test]
+fn a_replay_writes_the_format_that_its_file_is_named_for_and_refuses_others() {
+    let scratch = Scratch::new();
+    scratch.write(
+        "rules/schema.sql",
+        "CREATE TABLE payments (tx_id VARCHAR NOT NULL, event_time TIMESTAMP NOT NULL, card VARCHAR, \
+         amount DECIMAL(12, 2) NOT NULL, PRIMARY KEY (tx_id))",
+    );
+    let rule = "-- @id: a\n-- @title: a\n-- @status: live\n-- @severity: low\n-- @score: 1\n-- @reason: \"r\"\n-- @owner: o\n\
+                SELECT tx_id, event_time, card, amount, amount > 2 AS much FROM payments\n";
+    scratch.write("rules/a.sql", rule);
+    scratch.write(
+        "events.ndjson",
+        "{\"tx_id\":\"t1\",\"event_time\":\"2026-11-22T10:00:00.5Z\",\"card\":\"c,1\",\"amount\":2.5}\n\
+         {\"tx_id\":\"t2\",\"event_time\":\"2026-11-22T10:00:01Z\",\"amount\":1}\n",
+    );
+    let replay = |output: &str| {
+        scratch.shell(&format!("tollgate replay --rules rules --input events.ndjson --output {output} 2>&1"))
+    };
+    assert_eq!(replay("hits.csv").code, Some(0));
+    let written = std::fs::read_to_string(scratch.path("hits.csv")).expect("hits");
+    assert_eq!(
+        written,
+        "tx_id,event_time,card,amount,much\n\
+         t1,2026-11-22T10:00:00.500,\"c,1\",2.50,true\nt2,2026-11-22T10:00:01,,1.00,false\n"
+    );
+    let again = "cp hits.csv payments.csv && tollgate replay --rules rules --input payments.csv --output - 2> summary";
+    let (again, lines) = (scratch.shell(again).text, replay("-"));
+    // CSV can't tell an empty text from none.
+    let again = again.replace("\"card\":\"\"", "\"card\":null");
+    assert!(again.lines().count() == 2 && lines.text.contains(&again), "{again}{}", lines.text);
+    let refused = replay("hits.xlsx");
+    assert_eq!(refused.code, Some(2), "{}", refused.text);
+    assert!(refused.text.contains("a .ndjson, .csv or .parquet file, and not to one that ends in .xlsx"));
+    assert!(!scratch.path("hits.xlsx").exists());
+    scratch.write("rules/b.sql", &rule.replace("@id: a", "@id: b"));
+    let two = replay("hits.csv");
+    assert_eq!(two.code, Some(2));
+    assert!(two.text.contains("a Parquet or CSV output takes one rule, and 2 run"), "{}", two.text);
+}

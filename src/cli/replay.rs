@@ -26,7 +26,7 @@ use output::Output;
   tollgate replay --rules features.sql --input tx.parquet --output features.parquet --emit in_order
 
 A rule without QUALIFY or WHERE gives every row: that is how features are extracted.
-Hits are NDJSON {\"rule\": id, \"row\": {…}}, or the columns of one rule as Parquet.
+Hits are NDJSON {\"rule\": id, \"row\": {…}}, or the columns of one rule as Parquet or CSV.
 With several streams write --input STREAM=FILE; files are read side by side in order of event time.")]
 pub(super) struct Arguments {
     /// A rules folder, or one rule file.
@@ -38,7 +38,7 @@ pub(super) struct Arguments {
     /// Events: .ndjson, .csv or .parquet, as FILE or STREAM=FILE; may be repeated.
     #[arg(long, required = true, value_name = "FILE", num_args = 1..)]
     input: Vec<String>,
-    /// Where hits go: a .ndjson or .parquet file, or - for standard output.
+    /// Where hits go: a .ndjson, .csv or .parquet file, or - for standard output.
     #[arg(long, value_name = "FILE", default_value = "-")]
     output: String,
     /// Where records that can't be decoded go, as NDJSON; they are counted in any case.

@@ -1,4 +1,4 @@
-//! Where the hits of a replay go: NDJSON for any number of rules, Parquet for one.
+//! Where the hits of a replay go: NDJSON for any number of rules, Parquet or CSV for one.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -22,6 +22,7 @@ use crate::rules::{CompiledRules, Emit, RuleSet};
 enum Rows {
     Lines(Box<dyn Write>),
     Parquet(Box<ArrowWriter<File>>),
+    Csv(Box<arrow::csv::Writer<BufWriter<File>>>),
 }
 
 /// Writes hits and dead letters, and counts hits.
@@ -41,7 +42,8 @@ struct RuleOutput {
 }
 
 impl Output {
-    /// Opens the output; a name that ends in `.parquet` takes the columns of the only rule.
+    /// Opens the output; a name that ends in `.parquet` or `.csv` takes the columns of the only rule, and the last part of
+    /// any other name says NDJSON or nothing.
     pub(super) fn create(set: &RuleSet, name: &str, dead_letters: Option<&Path>) -> Result<Self, Failure> {
         let (on_arrival, in_order) = (rule_outputs(&set.on_arrival), rule_outputs(&set.in_order));
         let create = |path: &Path| {
@@ -49,23 +51,42 @@ impl Output {
                 .map_err(|cause| Failure::outside(format!("{} can't be written: {cause}", path.display())))
         };
         let path = Path::new(name);
-        let rows = if name == "-" {
-            Rows::Lines(Box::new(BufWriter::new(std::io::stdout())))
-        } else if path.extension().is_some_and(|ending| ending == "parquet") {
+        let ending = path.extension().map(|ending| ending.to_string_lossy().into_owned());
+        let only_rule = || {
             let all: Vec<&RuleOutput> = on_arrival.iter().chain(&in_order).collect();
-            let [rule] = all[..] else {
-                return Err(Failure::usage(format!(
-                    "a Parquet output takes one rule, and {} run: name one rule file, or write .ndjson",
+            match all[..] {
+                [rule] => Ok(rule),
+                _ => Err(Failure::usage(format!(
+                    "a Parquet or CSV output takes one rule, and {} run: name one rule file, or write .ndjson",
                     all.len()
+                ))),
+            }
+        };
+        let rows = match ending.as_deref() {
+            _ if name == "-" => Rows::Lines(Box::new(BufWriter::new(std::io::stdout()))),
+            Some("parquet") => {
+                let schema = Arc::clone(&only_rule()?.schema);
+                let properties = WriterProperties::builder()
+                    .set_compression(Compression::ZSTD(ZstdLevel::default()))
+                    .build();
+                let writer = ArrowWriter::try_new(create(path)?, schema, Some(properties));
+                Rows::Parquet(Box::new(writer.map_err(Failure::outside)?))
+            }
+            Some("csv") => {
+                let schema = Arc::clone(&only_rule()?.schema);
+                let mut writer = arrow::csv::Writer::new(BufWriter::with_capacity(1 << 20, create(path)?));
+                // The line of names stands there without hits too.
+                writer.write(&RecordBatch::new_empty(schema)).map_err(Failure::outside)?;
+                Rows::Csv(Box::new(writer))
+            }
+            None | Some("ndjson" | "jsonl" | "json") => {
+                Rows::Lines(Box::new(BufWriter::with_capacity(1 << 20, create(path)?)))
+            }
+            Some(ending) => {
+                return Err(Failure::usage(format!(
+                    "--output writes hits to a .ndjson, .csv or .parquet file, and not to one that ends in .{ending}"
                 )));
-            };
-            let properties =
-                WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
-            let writer = ArrowWriter::try_new(create(path)?, Arc::clone(&rule.schema), Some(properties))
-                .map_err(Failure::outside)?;
-            Rows::Parquet(Box::new(writer))
-        } else {
-            Rows::Lines(Box::new(BufWriter::with_capacity(1 << 20, create(path)?)))
+            }
         };
         let dead_letters = dead_letters.map(create).transpose()?.map(BufWriter::new);
         Ok(Self { rows, dead_letters, on_arrival, in_order })
@@ -92,18 +113,19 @@ impl Output {
         for found in &answered.hits.hits {
             rules[found.query].hits += found.rows.len() as u64;
         }
-        match &mut self.rows {
-            Rows::Parquet(writer) => {
-                for found in &answered.hits.hits {
-                    let schema = Arc::clone(&rules[found.query].schema);
-                    let batch =
-                        RecordBatch::try_new(schema, found.columns.clone()).map_err(Failure::outside)?;
-                    writer.write(&batch).map_err(Failure::outside)?;
-                }
-                Ok(())
-            }
-            Rows::Lines(lines) => write_lines(lines, rules, &answered.hits.hits),
+        if let Rows::Lines(lines) = &mut self.rows {
+            return write_lines(lines, rules, &answered.hits.hits);
         }
+        for found in &answered.hits.hits {
+            let schema = Arc::clone(&rules[found.query].schema);
+            let batch = RecordBatch::try_new(schema, found.columns.clone()).map_err(Failure::outside)?;
+            match &mut self.rows {
+                Rows::Parquet(writer) => writer.write(&batch).map_err(Failure::outside)?,
+                Rows::Csv(writer) => writer.write(&batch).map_err(Failure::outside)?,
+                Rows::Lines(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Closes the output; hits by rule.
@@ -113,6 +135,7 @@ impl Output {
             Rows::Parquet(writer) => {
                 writer.close().map_err(Failure::outside)?;
             }
+            Rows::Csv(writer) => writer.into_inner().flush().map_err(Failure::outside)?,
         }
         if let Some(mut file) = self.dead_letters {
             file.flush().map_err(Failure::outside)?;
