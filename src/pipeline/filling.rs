@@ -103,7 +103,8 @@ impl Filling {
             return Ok(Successor { parts, filled: Filled::Not, complete_from: None });
         };
         parts.core.begin_filling(&self.place.standing);
-        let complete_from = self.bulk(&mut parts, reach)?;
+        let (complete_from, [from_history, from_topics]) = self.bulk(&mut parts, reach)?;
+        tracing::info!(from_history, from_topics, "new windows are filled up to where reading stood");
         let widened = parts.widened.take();
         self.told.send(Told::Fork(widened)).map_err(|_| cancelled())?;
         let Ok(Handed::Fork(place)) = self.handed.recv() else { return Err(cancelled()) };
@@ -115,8 +116,9 @@ impl Filling {
         Ok(Successor { parts, filled, complete_from })
     }
 
-    /// Takes in what history and topic hold up to where reading stood at the beginning.
-    fn bulk(&self, parts: &mut Parts, reach: Reach) -> Result<Option<i64>, JobError> {
+    /// Takes in what history and topic hold up to where reading stood at the beginning; from when on windows hold all,
+    /// and how many rows came from where.
+    fn bulk(&self, parts: &mut Parts, reach: Reach) -> Result<(Option<i64>, [u64; 2]), JobError> {
         let settings = parts.core.settings();
         let repeats = settings.streams.iter().map(|stream| stream.repeats.0).max().unwrap_or_default();
         let below = self.place.standing.answered_below().0;
@@ -137,19 +139,20 @@ impl Filling {
         };
         let sources = origins.sources(&needs)?;
         let gaps: Vec<u32> = sources.with_gap(&self.table).collect();
-        let mut earliest = BTreeMap::new();
+        let (mut earliest, mut from_history) = (BTreeMap::new(), 0);
         if let (Some(history), false) = (&self.history, sources.plans.is_empty()) {
             let loader =
                 history.load(sources.plans, &parts.contract, &parts.used, Arc::clone(&self.table))?;
             for batch in loader {
                 self.go_on()?;
                 let batch = parts.core.without_repeats(batch?)?;
+                from_history += batch.rows.event_time.len() as u64;
                 note_earliest(&batch, &mut earliest);
                 parts.core.absorb(batch)?;
             }
         }
         earliest.retain(|index, _| !gaps.contains(index));
-        self.replay(parts, &sources.ranges, &mut earliest)?;
+        let from_topics = self.replay(parts, &sources.ranges, &mut earliest)?;
         let index = |partition: &Partition| {
             let index = self.table.iter().position(|known| known.partition == *partition);
             index.and_then(|index| u32::try_from(index).ok())
@@ -158,7 +161,7 @@ impl Filling {
             let earliest = index(&lacking.partition).and_then(|index| earliest.get(&index));
             lacking.reaches(earliest.copied(), self.now)
         });
-        Ok(reaches.max())
+        Ok((reaches.max(), [from_history, from_topics]))
     }
 
     fn needs(&self, since: i64, lasting: impl Fn(usize) -> Lasting) -> Result<Vec<Need>, JobError> {
@@ -196,22 +199,25 @@ impl Filling {
         fork.next.iter().map(range).collect()
     }
 
+    /// Takes in records of topics; how many there were.
     fn replay(
         &self,
         parts: &mut Parts,
         ranges: &[ReplayRange],
         earliest: &mut BTreeMap<u32, i64>,
-    ) -> Result<(), JobError> {
+    ) -> Result<u64, JobError> {
         let Self { consumer, table, .. } = self;
+        let mut records = 0;
         let mut replay =
             Replay::start(&consumer.kafka, &consumer.group, ranges, table, consumer.batch_rows_max)?;
         while let Some(batch) = replay.next_batch()? {
             self.go_on()?;
+            records += batch.records.len() as u64;
             let batch = parts.core.decode(Fetched::Records(batch))?;
             note_earliest(&batch, earliest);
             parts.core.absorb(batch)?;
         }
-        Ok(())
+        Ok(records)
     }
 
     /// Takes what the job hands over, until it says that nothing more comes.
