@@ -176,6 +176,41 @@ fn instances_of_a_job_agree_on_changed_rules_before_one_of_them_answers_with_the
 }
 
 #[test]
+fn the_audit_says_what_changed_of_rules_that_keep_their_version() {
+    let listed = "SELECT tx_id, card_id, amount FROM payments WHERE card_id IN (SELECT card FROM blocked)";
+    let rules = [("a.sql", count("a", 1)), ("b.sql", rule("b", "live", 10, "", listed))];
+    let bench = Bench::new(&rules, "");
+    bench.scratch.write("rules/lists/blocked.csv", "card\nc9\n");
+    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
+    bench
+        .scratch
+        .write("tollgate.toml", &settings.replace("[http]", "audit = \"file:audit.ndjson\"\n[http]"));
+    let job = bench.start();
+    pay(&bench, 0..4);
+    bench.wait_until("4 alerts", || bench.lines("alerts.ndjson").len() >= 4);
+    let reloads = |count: usize| {
+        let log = || bench.log().matches("changed rules are in force").count();
+        bench.wait_until("a reload", || log() == count);
+    };
+    let shadow = count("a", 2).replace("@status: live", "@status: shadow");
+    bench.scratch.write("rules/a.sql", &shadow);
+    reloads(1);
+    bench.scratch.write("rules/lists/blocked.csv", "card\nc8\n");
+    reloads(2);
+    bench.scratch.write("rules/a.sql", &format!("-- @valid_until: 2030-01-01T00:00:00Z\n{shadow}"));
+    reloads(3);
+    assert_eq!(stop(job), Some(0));
+    let events = bench.lines("audit.ndjson");
+    let what = |event: usize| events[event]["rules"]["changed"][0]["what"].clone();
+    assert_eq!(what(1), json!(["query", "status"]));
+    assert_eq!(events[2]["rules"]["changed"], json!([]));
+    let lists = events[2]["rules"]["lists"].as_object().expect("lists");
+    assert_eq!(lists.keys().collect::<Vec<_>>(), ["blocked"]);
+    assert_eq!(what(3), json!(["valid_until"]));
+    assert_eq!(events[3]["rules"]["changed"][0]["from"], events[3]["rules"]["changed"][0]["to"]);
+}
+
+#[test]
 fn broken_rules_and_another_contract_leave_those_in_force() {
     let bench = Bench::new(&[("a.sql", count("a", 1))], "");
     let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");

@@ -25,8 +25,9 @@ pub use lock::{LOCK_FILE, Lock};
 pub use points::{POINTS_MAX, Points};
 pub use reason::{Reason, ReasonPart};
 pub use standing::{Stand, Standings, Switch};
+pub use version::differences;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, SourceText};
@@ -232,6 +233,13 @@ impl RuleSet {
     /// Every rule that runs.
     pub fn running(&self) -> impl Iterator<Item = &Rule> {
         self.on_arrival.rules.iter().chain(&self.in_order.rules)
+    }
+
+    /// The same with the order in which each is answered, by id.
+    pub fn answered(&self) -> BTreeMap<&str, (&Rule, Emit)> {
+        let orders = [(&self.on_arrival, Emit::OnArrival), (&self.in_order, Emit::InOrder)];
+        let all = orders.into_iter().flat_map(|(set, emit)| set.rules.iter().map(move |rule| (rule, emit)));
+        all.map(|(rule, emit)| (&*rule.header.id, (rule, emit))).collect()
     }
 
     /// Whether any file holds an error.

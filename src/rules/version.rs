@@ -77,6 +77,32 @@ pub(super) fn of_set<'a>(
     hex(&Sha256::digest(lines.concat()))
 }
 
+/// What differs between two forms of a rule that makes the versions of their sets differ, each with its order of answers.
+/// Where the rule's version differs and nothing in its file does, a view or a model that it reads does.
+pub fn differences((old, old_emit): (&Rule, Emit), (new, new_emit): (&Rule, Emit)) -> Vec<&'static str> {
+    let (from, to) = (&old.header, &new.header);
+    let budget = |header: &Header| header.budget.as_ref().map(|budget| budget.text.clone());
+    let of_version = [
+        ("query", tokens(&old.source.text) != tokens(&new.source.text)),
+        ("action", from.action != to.action),
+        ("score", from.score != to.score),
+        ("reason", from.reason != to.reason),
+        ("dedup", from.dedup != to.dedup),
+        ("budget", budget(from) != budget(to)),
+    ];
+    let beside = [
+        ("status", from.status != to.status),
+        ("emit", old_emit != new_emit),
+        ("entity", from.entity != to.entity),
+        ("max_age", from.max_age != to.max_age),
+        ("valid_from", from.valid_from != to.valid_from),
+        ("valid_until", from.valid_until != to.valid_until),
+    ];
+    let elsewhere = old.version != new.version && !of_version.iter().any(|(_, differs)| *differs);
+    let all = of_version.into_iter().chain(beside).chain([("view or model", elsewhere)]);
+    all.filter(|(_, differs)| *differs).map(|(what, _)| what).collect()
+}
+
 fn tokens(text: &str) -> String {
     let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize().unwrap_or_default();
     let words = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_) | Token::SemiColon));

@@ -22,7 +22,7 @@ use crate::cli::service::{answer_order, check_shared_out, next_parts, parts};
 use crate::decision::{Combination, DecisionSettings};
 use crate::diagnostic::{Colour, Severity, render_all};
 use crate::pipeline::{Change, version_with};
-use crate::rules::{RuleFiles, RuleSet, fingerprint};
+use crate::rules::{RuleFiles, RuleSet, differences, fingerprint};
 use crate::settings::Settings;
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -146,27 +146,44 @@ impl Watch<'_> {
     }
 }
 
-/// Rules that were added, changed and removed, of those that run, and weights where they are others.
+/// Rules that were added, changed and removed, of those that run, with what changed of each; and lists, models and weights
+/// where they are others.
 fn difference(before: &Judging, after: &Judging) -> Value {
-    let versions = |set: &RuleSet| -> BTreeMap<String, String> {
-        set.running().map(|rule| (rule.header.id.clone(), rule.version.clone())).collect()
-    };
-    let (old, new) = (versions(&before.set), versions(&after.set));
-    let added: Vec<&String> = new.keys().filter(|id| !old.contains_key(*id)).collect();
-    let removed: Vec<&String> = old.keys().filter(|id| !new.contains_key(*id)).collect();
-    let changed: Vec<Value> = new
-        .iter()
-        .filter_map(|(id, version)| Some((id, old.get(id)?, version)))
-        .filter(|(_, from, to)| from != to)
-        .map(|(id, from, to)| json!({"id": id, "from": from, "to": to}))
+    let (old, new) = (before.set.answered(), after.set.answered());
+    let added: Vec<&&str> = new.keys().filter(|id| !old.contains_key(*id)).collect();
+    let removed: Vec<&&str> = old.keys().filter(|id| !new.contains_key(*id)).collect();
+    let both = new.iter().filter_map(|(id, to)| Some((id, *old.get(id)?, *to)));
+    let changed: Vec<Value> = both
+        .map(|(id, from, to)| (id, from.0, to.0, differences(from, to)))
+        .filter(|(_, _, _, what)| !what.is_empty())
+        .map(|(id, from, to, what)| json!({"id": id, "from": from.version, "to": to.version, "what": what}))
         .collect();
     let mut about = json!({"added": added, "changed": changed, "removed": removed});
+    let lists = |judging: &Judging| versions(judging.set.catalog.list_versions());
+    let models = |judging: &Judging| versions(judging.set.catalog.model_versions());
+    for (what, from, to) in
+        [("lists", lists(before), lists(after)), ("models", models(before), models(after))]
+    {
+        let others: serde_json::Map<String, Value> = (from.keys().chain(to.keys()))
+            .filter(|name| from.get(*name) != to.get(*name))
+            .map(|name| (name.clone(), json!({"from": from.get(name), "to": to.get(name)})))
+            .collect();
+        if !others.is_empty() {
+            about[what] = Value::Object(others);
+        }
+    }
     let weights = |judging: &Judging| judging.decisions.as_ref().and_then(DecisionSettings::weights_version);
     let (from, to) = (weights(before), weights(after));
     if from != to {
         about["weights"] = json!({"from": from, "to": to});
     }
     about
+}
+
+fn versions(
+    named: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>,
+) -> BTreeMap<String, String> {
+    named.into_iter().map(|(name, version)| (name.into(), version.into())).collect()
 }
 
 /// Sets a flag on each SIGHUP.
