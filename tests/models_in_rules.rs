@@ -140,6 +140,28 @@ fn a_new_model_is_a_new_version_of_the_rules_that_use_it() {
         let version = |id: &str| set.running().find(|rule| rule.header.id == id).unwrap().version.clone();
         (version("uses"), version("other"))
     };
+#[test]
+fn check_warns_of_a_model_with_more_trees_than_its_early_stopping_chose() {
+    let rule = "SELECT tx, predict('risk', amount, age_days, count_1h, kind) AS score FROM payments";
+    let folder =
+        folder(&[("uses", rule)], &[("xgb_stopped.json", "risk.json"), ("xgb_logistic.json", "other.json")]);
+    let run = |arguments: &[&str]| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_tollgate")).args(arguments).arg(folder.path()).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = run(&["check"]);
+    assert_eq!(code, Some(0), "{said}");
+    for part in
+        ["models/risk.json", "all of its 11 rounds of trees", "chose the first 7", "save `booster[:7]`"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains("other.json"), "{said}");
+    assert_eq!(run(&["check", "--fail-on", "early-stopping"]).0, Some(1));
+    assert!(run(&["models", "--rules"]).1.contains("chose the first 7"));
+}
+
     let (before, after) = (versions("xgb_logistic.json"), versions("xgb_dart.json"));
     assert_ne!(before.0, after.0);
     assert_eq!(before.1, after.1);

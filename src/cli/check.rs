@@ -29,7 +29,7 @@ use crate::settings::{Purpose, Settings};
   tollgate check --online --config tollgate.toml   the job's topics and brokers too, before it is deployed
 
 Ends with 1 if there is any error, or a warning of a kind that --fail-on names. Kinds: no-test, implicit-frame,
-never-true, always-true, redundant-rule, unguarded-division, text-with-number.")]
+never-true, always-true, redundant-rule, unguarded-division, text-with-number, early-stopping.")]
 pub(super) struct Arguments {
     /// A rules folder, or one rule file.
     #[arg(default_value = "rules", conflicts_with = "online")]

@@ -52,6 +52,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         },
     )?;
     eprint!("{}", render_all(&set.diagnostics, terminal::colour_of_errors()));
+    eprint!("{}", render_all(&set.model_lints(), terminal::colour_of_errors()));
     let told = |model: &std::sync::Arc<Model>| -> Result<Value, Failure> {
         let mut told = told(model, &set);
         if arguments.measure {
@@ -79,6 +80,7 @@ fn told(model: &Model, set: &RuleSet) -> Value {
         "model": model.name, "version": model.version, "format": model.format, "objective": model.objective,
         "trees": model.trees(), "features": model.features, "feature_names": model.feature_names, "classes": model.classes,
         "rules": callers.map(|(_, rule)| rule.header.id.as_str()).collect::<Vec<_>>(),
+        "early_stopping": model.early_stop.map(|stop| json!({"rounds": stop.rounds, "chosen": stop.chosen})),
         "baseline_rows": model.baseline().map(|baseline| baseline.rows),
     })
 }

@@ -1,4 +1,4 @@
-//! What is probably not meant in the rules of a folder: warnings of `check` and `plan`.
+//! What is probably not meant in the rules and models of a folder: warnings of `check` and `plan`.
 //!
 //! Takes a compiled [`RuleSet`]; hands on warnings, each at its file and line. They stop nothing. What would surprise: a
 //! rule counts as redundant only where another one with the same entity and `@dedup`, the same status and no
@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::{CompiledRules, Points, Rule, RuleSet};
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::score::{EarlyStop, Model};
 use crate::sql::{
     Lint, Place, compared_constants, first_word, implicit_frames, implied, needless_null_tests,
     odd_comparisons, query_lints,
@@ -23,12 +24,14 @@ pub const LINTS: &[(&str, &str)] = &[
     ("redundant-rule", "a rule that hits only where another one does"),
     ("unguarded-division", "a division that may be by zero"),
     ("text-with-number", "a text that is compared with a number"),
+    ("early-stopping", "a model that holds more trees than its early stopping chose"),
 ];
 
 impl RuleSet {
     /// What is probably not meant in the rules that run, by file and place.
     pub fn lints(&self) -> Vec<Diagnostic> {
-        let mut findings: Vec<Diagnostic> = self.running().filter_map(no_test).collect();
+        let mut findings = self.model_lints();
+        findings.extend(self.running().filter_map(no_test));
         for compiled in [&self.on_arrival, &self.in_order] {
             findings.extend(compiled.rules.iter().flat_map(|rule| self.text_lints(rule)));
             findings.extend(graph_lints(compiled));
@@ -54,12 +57,32 @@ impl RuleSet {
         findings
     }
 
+    /// What is probably not meant in the models, whether a rule calls them or not.
+    pub fn model_lints(&self) -> Vec<Diagnostic> {
+        self.catalog.known_models().filter_map(|model| early_stopping(model)).collect()
+    }
+
     fn text_lints(&self, rule: &Rule) -> Vec<Diagnostic> {
         let found = implicit_frames(&rule.source).into_iter();
         let found = found.chain(needless_null_tests(&self.catalog.contract, &rule.source));
         let found = found.chain(odd_comparisons(&self.catalog.contract, &rule.source));
         found.map(|lint| finding(rule, lint)).collect()
     }
+}
+
+/// The library's two ways to predict differ for such a file, and nothing in it says which one is meant.
+fn early_stopping(model: &Model) -> Option<Diagnostic> {
+    let EarlyStop { rounds, chosen } = model.early_stop?;
+    let message = format!(
+        "model {} answers with all of its {rounds} rounds of trees, and its early stopping chose the first {chosen}",
+        model.name
+    );
+    let help = format!(
+        "`Booster.predict` takes all of them too, the scikit-learn wrapper the chosen ones: for those save \
+         `booster[:{chosen}]`, and for all of them save it after `booster.set_attr(best_iteration=None)`"
+    );
+    let finding = Diagnostic::file_error(model.file.display(), message).with_help(help);
+    Some(Diagnostic { severity: Severity::Warning, ..finding }.with_code("early-stopping"))
 }
 
 fn no_test(rule: &Rule) -> Option<Diagnostic> {

@@ -64,6 +64,15 @@ pub enum ModelError {
     },
 }
 
+/// What early stopping chose of a model that was saved with all of its trees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EarlyStop {
+    /// Rounds of trees in the file.
+    pub rounds: usize,
+    /// The first so many were the best.
+    pub chosen: usize,
+}
+
 /// From sums over trees to the library's prediction.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 enum Transform {
@@ -144,6 +153,10 @@ pub struct Model {
     pub features: usize,
     /// How many values a prediction has: 1, or the number of classes.
     pub classes: usize,
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// Where it holds more trees than early stopping chose: all are used, as `Booster.predict` does.
+    pub early_stop: Option<EarlyStop>,
     library: Library,
     base: Vec<f64>,
     /// Each tree with the class that it adds to.
@@ -185,6 +198,7 @@ impl Model {
         let mut model =
             parsed.map_err(|cause| ModelError::Malformed { path: path.to_owned(), format, cause })?;
         model.name = path.file_stem().map(|stem| stem.to_string_lossy().to_lowercase()).unwrap_or_default();
+        path.clone_into(&mut model.file);
         model.perfect = model.trees.iter().map(|(_, tree)| Form::of(model.library, tree)).collect();
         model.watch = Arc::new(Watch::new(model.features));
         model.version = Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect();

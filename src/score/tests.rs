@@ -6,11 +6,11 @@ use arrow::array::Float64Array;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::Model;
+use super::{EarlyStop, Model};
 
 mod hostile;
 
-const MODELS: [&str; 13] = [
+const MODELS: [&str; 16] = [
     "xgb_logistic.json",
     "xgb_squared.ubj",
     "xgb_softprob.ubj",
@@ -24,6 +24,9 @@ const MODELS: [&str; 13] = [
     "lgb_sqrt.txt",
     "lgb_rf.txt",
     "lgb_tweedie.txt",
+    "xgb_stopped.json",
+    "xgb_stopped_chosen.json",
+    "lgb_stopped.txt",
 ];
 
 fn fixture(name: &str) -> PathBuf {
@@ -58,6 +61,25 @@ fn every_model_answers_as_its_library_does() {
             assert!(apart <= 1e-6, "{file} row {row}: {answer} is not {expected}");
         }
     }
+}
+
+#[test]
+fn a_model_that_was_stopped_early_says_how_many_of_its_rounds_were_chosen() {
+    let open = |file: &str| Model::open(&fixture(file)).unwrap();
+    let (all, chosen) = (open("xgb_stopped.json"), open("xgb_stopped_chosen.json"));
+    assert_eq!(all.early_stop, Some(EarlyStop { rounds: 11, chosen: 7 }));
+    assert_eq!((all.trees(), chosen.trees(), chosen.early_stop), (11, 7, None));
+    // LightGBM saves the chosen ones only.
+    assert_eq!((open("lgb_stopped.txt").trees(), open("lgb_stopped.txt").early_stop), (12, None));
+    let text = std::fs::read_to_string(fixture("xgb_stopped.json")).unwrap();
+    let told = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        Model::parse(Path::new("m.json"), text.replace(from, to).as_bytes()).unwrap().early_stop
+    };
+    // The best round was the last one; several trees a round; a number that is none.
+    assert_eq!(told("\"best_iteration\":\"6\"", "\"best_iteration\":\"10\""), None);
+    assert_eq!(told("\"num_parallel_tree\":\"1\"", "\"num_parallel_tree\":\"2\""), None);
+    assert_eq!(told("\"best_iteration\":\"6\"", "\"best_iteration\":\"-9\""), None);
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! XGBoost models (1.6 to 3.x) from their JSON document, which UBJSON holds as well.
 //!
 //! Takes the document; hands on a [`Model`]. Follows `doc/model.schema` of XGBoost. All trees are used, as
-//! `Booster.predict` does. Linear boosters and trees with vector leaves are refused.
+//! `Booster.predict` does, whatever early stopping chose. Linear boosters and trees with vector leaves are refused.
 
 use serde_json::Value;
 
 use super::tree::{Described, Test, Tree};
-use super::{CLASSES_MAX, FEATURES_MAX, Library, Model, Transform};
+use super::{CLASSES_MAX, EarlyStop, FEATURES_MAX, Library, Model, Transform};
 
 /// Reads JSON text.
 pub(super) fn parse_json(bytes: &[u8]) -> Result<Model, String> {
@@ -71,6 +71,7 @@ pub(super) fn parse(document: &Value) -> Result<Model, String> {
         feature_names,
         features,
         classes,
+        early_stop: early_stop(learner, gbtree, trees.len() / classes),
         library: Library::XGBoost,
         base,
         trees,
@@ -78,6 +79,16 @@ pub(super) fn parse(document: &Value) -> Result<Model, String> {
         transform,
         ..Model::default()
     })
+}
+
+/// What early stopping chose of the rounds, where it chose fewer than there are. A round is one tree a class, or
+/// several (`num_parallel_tree`).
+fn early_stop(learner: &Value, gbtree: &Value, trees_a_class: usize) -> Option<EarlyStop> {
+    let best = learner.get("attributes")?.get("best_iteration").and_then(whole)?;
+    let parallel = gbtree.get("gbtree_model_param").and_then(|all| count(all, "num_parallel_tree").ok());
+    let rounds = trees_a_class / parallel.unwrap_or(1).max(1);
+    let chosen = usize::try_from(best).ok()?.saturating_add(1);
+    (chosen < rounds).then_some(EarlyStop { rounds, chosen })
 }
 
 /// Until 2.0 the base score of `binary:logitraw` was a probability; since then it is the margin itself.

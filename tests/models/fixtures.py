@@ -53,3 +53,21 @@ for name, target, options in [
     booster = lgb.train(options, data, 8)
     booster.save_model(here / f"{name}.txt")
     csv(here / f"{name}.csv", booster.predict(x.astype(np.float64)).reshape(rows, -1))
+# Stopped early, and saved with all trees: the booster answers with all of them, and so does the file. LightGBM saves the
+# chosen ones only.
+held_out = np.arange(rows) % 4 == 0
+train, test = (xgb.DMatrix(x[some], label=targets["truth"][some], feature_names=names, feature_types=["q", "q", "q", "c"]) for some in (~held_out, held_out))
+options = {"max_depth": 4, "max_cat_to_onehot": 2, "seed": 1, "nthread": 1, "objective": "binary:logistic", "eta": 0.6}
+booster = xgb.train(options, train, 60, evals=[(test, "test")], early_stopping_rounds=4, verbose_eval=False)
+for name, saved in [("xgb_stopped", booster), ("xgb_stopped_chosen", booster[: booster.best_iteration + 1])]:
+    saved.save_model(here / f"{name}.json")
+    csv(here / f"{name}.csv", xgb.Booster(model_file=here / f"{name}.json").predict(d(None)).reshape(rows, -1))
+wrapper = xgb.XGBClassifier(enable_categorical=True, feature_types=["q", "q", "q", "c"])
+wrapper.load_model(here / "xgb_stopped.json")
+assert np.array_equal(wrapper.predict_proba(x)[:, 1], booster[: booster.best_iteration + 1].predict(d(None)))
+options = {"objective": "binary", "num_leaves": 9, "min_data_in_leaf": 5, "min_data_per_group": 5, "cat_smooth": 1, "verbose": -1, "num_threads": 1, "seed": 1, "learning_rate": 0.6}
+train, test = (lgb.Dataset(x[some].astype(np.float64), targets["truth"][some], feature_name=names, categorical_feature=[3], params=options) for some in (~held_out, held_out))
+booster = lgb.train(options, train, 60, valid_sets=[test], callbacks=[lgb.early_stopping(4, verbose=False)], keep_training_booster=True)
+assert booster.best_iteration < booster.current_iteration()
+booster.save_model(here / "lgb_stopped.txt")
+csv(here / "lgb_stopped.csv", booster.predict(x.astype(np.float64)).reshape(rows, -1))
