@@ -82,6 +82,17 @@ fn an_alert_says_what_moved_the_model_and_it_adds_up_to_the_score() {
     assert!(told >= 3, "{told} alerts");
 }
 
+/// What a backtest of the folder over some events says.
+fn backtest(folder: &TempDir, name: &str, events: &str, more: &[&str]) -> serde_json::Value {
+    let input = folder.path().join(name);
+    std::fs::write(&input, events).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.args(["backtest", "--format", "json", "--one-order", "--rules"]).arg(folder.path()).args(more);
+    let output = command.arg("--input").arg(&input).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 fn compiled(folder: &TempDir) -> RuleSet {
     let files = RuleFiles::open(folder.path(), None).unwrap();
     RuleSet::compile(files, AnswerOrder::Default(Emit::OnArrival)).unwrap()
@@ -212,18 +223,7 @@ fn a_backtest_says_how_far_a_model_has_moved_from_the_training_period_that_anoth
         }
         events
     };
-    let backtest = |name: &str, events: String, more: &[&str]| -> serde_json::Value {
-        let input = folder.path().join(name);
-        std::fs::write(&input, events).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-        command
-            .args(["backtest", "--format", "json", "--one-order", "--rules"])
-            .arg(folder.path())
-            .args(more);
-        let output = command.arg("--input").arg(&input).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
-    };
+    let backtest = |name: &str, events: String, more: &[&str]| backtest(&folder, name, &events, more);
     let index = |report: &serde_json::Value, name: &str| {
         let moved = report["models"][0]["moved"].as_array().unwrap();
         moved.iter().find(|one| one["name"] == name).unwrap()["index"].as_f64().unwrap()
@@ -257,10 +257,17 @@ fn a_backtest_says_how_far_a_model_has_moved_from_the_training_period_that_anoth
         model["baseline_rows"].is_null() && said.contains("make it anew with `tollgate backtest --baseline`"),
         "{said}"
     );
+    let why = trained["models"][0]["not_compared"].as_str().unwrap();
+    assert!(why.contains("it has no baseline, which `tollgate backtest --baseline` writes"), "{why}");
     std::fs::write(folder.path().join("models/risk.baseline"), "{}").unwrap();
     let (model, said) = models();
     assert!(
         model["baseline_rows"].is_null() && said.contains("the baseline can't be used: missing field"),
+    assert_eq!(same["models"][0]["not_compared"], serde_json::Value::Null);
         "{said}"
+    let few = backtest("few.ndjson", self::events(), &["--report", page.to_str().unwrap()]);
+    let why = few["models"][0]["not_compared"].as_str().unwrap().to_owned();
+    assert!(why.starts_with("it was asked about ") && few["models"][0]["moved"].is_null(), "{why}");
+    assert!(std::fs::read_to_string(&page).unwrap().contains(&why), "the page tells of it");
     );
 }

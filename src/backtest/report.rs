@@ -92,8 +92,10 @@ pub struct ModelReport {
     pub rows: u64,
     /// Values that were missing, by input.
     pub missing: Vec<(String, u64)>,
-    /// Population stability index of each input and score; none without a baseline, or with few rows.
+    /// Population stability index of each input and score; none where `not_compared` says why.
     pub moved: Option<Vec<Stability>>,
+    /// Why it is not compared with its training period: without a baseline, or with few rows.
+    pub not_compared: Option<String>,
 }
 
 /// One rule.

@@ -243,9 +243,13 @@ impl Model {
         self.watch.spread(&self.version, &self.names())
     }
 
-    /// How far its inputs and scores have moved from its training period; none without a baseline, or with few rows.
-    pub fn stability(&self) -> Option<Vec<Stability>> {
-        self.watch.stability(self.baseline.as_ref()?)
+    /// How far its inputs and scores have moved from its training period.
+    ///
+    /// # Errors
+    /// Why that can't be said: there is no baseline, or too few rows.
+    pub fn stability(&self) -> Result<Vec<Stability>, String> {
+        let none = || "it has no baseline, which `tollgate backtest --baseline` writes".to_owned();
+        self.watch.stability(self.baseline.as_ref().ok_or_else(none)?)
     }
 
     /// Rows that it was asked about, and how many values of each input were missing among them.

@@ -19,8 +19,11 @@ const ROWS_A_SAMPLE: u64 = 16;
 /// Rows that are counted before the ones before them are forgotten.
 const ROWS_KEPT: u64 = 10_000;
 
-/// With fewer rows counted, bins say little.
-const ROWS_MIN: u64 = 500;
+/// Rows that are enough against a baseline without end. Where nothing has moved, the index of `n` rows against `m` is about
+/// (1/n + 1/m) times a chi-squared value of as many degrees of freedom as there are bins, less one (Yurdakul, *Statistical
+/// Properties of Population Stability Index*). With ten bins and the missing values, that value is above 29.6 once in a
+/// thousand times, and so the index above 0.1 with 29.6 / 0.1 rows.
+const ROWS_LEAST: u64 = 296;
 
 /// Values that a baseline is made of, at most.
 const VALUES_MAX: usize = 200_000;
@@ -109,6 +112,15 @@ impl Baseline {
             }
         }
         Ok(read)
+    }
+
+    /// Rows that have to be counted before an index above 0.1 is a move and not chance; none where the baseline itself is
+    /// of too few.
+    fn rows_needed(&self) -> Option<u64> {
+        // 1 / least = 1 / n + 1 / m: the smaller a baseline, the more rows have to make up for it.
+        let rows = self.rows.min(1 << 40);
+        let more = rows.checked_sub(ROWS_LEAST).filter(|more| *more > 0)?;
+        Some((ROWS_LEAST * rows).div_ceil(more))
     }
 
     /// The file.
@@ -209,11 +221,18 @@ impl Watch {
         state.rotate(sampled().count() as u64);
     }
 
-    /// How far everything has moved; none with too few rows.
-    pub(super) fn stability(&self, baseline: &Baseline) -> Option<Vec<Stability>> {
+    /// How far everything has moved; with too few rows, why that can't be said.
+    pub(super) fn stability(&self, baseline: &Baseline) -> Result<Vec<Stability>, String> {
         let state = self.state();
-        if state.current.rows + state.before.rows < ROWS_MIN {
-            return None;
+        let needed = baseline.rows_needed().ok_or_else(|| {
+            let (rows, needed) = (baseline.rows * ROWS_A_SAMPLE, ROWS_LEAST * ROWS_A_SAMPLE);
+            format!("its baseline is of about {rows} rows, and more than {needed} are needed to tell a move from chance")
+        })?;
+        if state.current.rows + state.before.rows < needed {
+            let (rows, needed) = (self.rows.load(Ordering::Relaxed), needed * ROWS_A_SAMPLE);
+            return Err(format!(
+                "it was asked about {rows} rows, and {needed} are needed to tell a move from chance"
+            ));
         }
         let sum = |input: usize, bins: usize| -> Vec<u64> {
             let of =
@@ -228,7 +247,7 @@ impl Watch {
             let some = counts.iter().any(|count| *count > 0);
             some.then(|| Stability { name: spread.name.clone(), index: spread.index(&counts) })
         });
-        Some(moved.collect())
+        Ok(moved.collect())
     }
 
     /// Rows that the model was asked about, and missing values of each input among them.
@@ -285,6 +304,9 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
 
     fn column(values: impl Iterator<Item = Option<f64>>) -> Float64Array {
@@ -315,8 +337,10 @@ mod tests {
         assert_eq!((baseline.rows, baseline.spreads[0].missing), (10_000, 500));
         assert_eq!(Baseline::parse(baseline.text().as_bytes()), Ok(baseline.clone()));
         let live = Watch::new(1);
-        noted(&live, &training[..7_000], Some(&baseline));
-        assert_eq!(live.stability(&baseline), None, "437 rows are too few");
+        noted(&live, &training[..4_800], Some(&baseline));
+        let few = live.stability(&baseline).unwrap_err();
+        assert_eq!(few, "it was asked about 4800 rows, and 4896 are needed to tell a move from chance");
+        noted(&live, &training[4_800..7_000], Some(&baseline));
         noted(&live, &training, Some(&baseline));
         assert!(live.stability(&baseline).unwrap().iter().all(|moved| moved.index < 0.01));
         assert_eq!(live.missing(), (167_000, vec![8_352]));
@@ -342,6 +366,41 @@ mod tests {
             .sum();
         let moved = live.stability(&baseline).unwrap();
         assert!((moved[0].index - expected).abs() < 1e-3, "{} is not {expected}", moved[0].index);
+    }
+
+    #[test]
+    fn what_has_not_moved_is_called_so_999_times_in_1000_once_enough_rows_are_counted() {
+        let mut random = ChaCha8Rng::seed_from_u64(7);
+        let mut values = |rows: u64| -> Vec<f64> {
+            let value = |missing: bool, value: f64| if missing { f64::NAN } else { value };
+            (0..rows).map(|_| value(random.random_bool(0.05), random.random())).collect()
+        };
+        for rows in [600, 4_000] {
+            let mut above = 0;
+            let of = |spread| Baseline {
+                schema: SCHEMA.to_owned(),
+                version: String::new(),
+                rows,
+                spreads: vec![spread],
+            };
+            for _ in 0..300 {
+                let baseline = of(Spread::of("x".to_owned(), &values(rows)));
+                let spread = &baseline.spreads[0];
+                let mut counts = vec![0; 11];
+                for value in values(baseline.rows_needed().unwrap()) {
+                    counts[if value.is_nan() { 10 } else { spread.bin(value) }] += 1;
+                }
+                above += usize::from(spread.index(&counts) > 0.1);
+            }
+            assert!(above <= 2, "{above} of 300 with a baseline of {rows} rows");
+        }
+        let small =
+            Baseline { schema: SCHEMA.to_owned(), version: String::new(), rows: 296, spreads: Vec::new() };
+        let said = Watch::new(1).stability(&small).unwrap_err();
+        assert_eq!(
+            said,
+            "its baseline is of about 4736 rows, and more than 4736 are needed to tell a move from chance"
+        );
     }
 
     #[test]

@@ -240,7 +240,9 @@ fn spread(model: &ModelReport) -> String {
     let name = escaped(&model.model);
     let mut out =
         format!("<h2>Model {name}</h2>\n<p class=\"soft\">It was {}.</p>\n", escaped(&asked(model)));
-    if model.moved.is_some() {
+    if let Some(why) = &model.not_compared {
+        out += &format!("<p class=\"soft\">Not compared with its training period: {}.</p>\n", escaped(why));
+    } else {
         let cells = |cells: Vec<String>| ("", cells.iter().map(|cell| escaped(cell)).collect());
         let rows: Vec<_> = moved_cells(model).map(cells).collect();
         out += &table(&MOVED_HEADER, &rows);

@@ -31,12 +31,17 @@ pub(super) fn write(set: &RuleSet, rules: &Path) -> Result<(), Failure> {
 pub(super) fn moved(set: &RuleSet) -> Vec<ModelReport> {
     let report = |model: &std::sync::Arc<crate::score::Model>| {
         let (rows, missing) = model.missing();
+        let (moved, not_compared) = match model.stability() {
+            Ok(moved) => (Some(moved), None),
+            Err(why) => (None, Some(why)),
+        };
         (rows > 0).then(|| ModelReport {
             model: model.name.clone(),
             version: model.version.clone(),
             rows,
             missing: model.names().into_iter().zip(missing).filter(|(_, missing)| *missing > 0).collect(),
-            moved: model.stability(),
+            moved,
+            not_compared,
         })
     };
     set.catalog.known_models().filter_map(report).collect()

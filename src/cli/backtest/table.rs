@@ -229,8 +229,8 @@ pub(super) fn version_cells(version: &VersionReport) -> Vec<String> {
 fn spread(model: &ModelReport) -> String {
     const MOVED_TOLD: usize = 5;
     let mut out = format!("\nmodel {} was {}", model.model, asked(model));
-    if model.moved.is_none() {
-        return out + "\n";
+    if let Some(why) = &model.not_compared {
+        return out + &format!("; not compared with its training period: {why}\n");
     }
     let mut table = table(&MOVED_HEADER);
     for cells in moved_cells(model).take(MOVED_TOLD) {
