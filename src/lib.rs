@@ -109,6 +109,9 @@
 //! **A shallow tree is walked as a perfect one.** Its questions then need no links and no case for what is missing, at the
 //! cost of places for leaves that stand higher; past eight levels these would be too many.
 //!
+//! **A call of a model is a column behind a filter of its own.** So it is computed once for all rules, only for rows that
+//! cheaper conditions let through, and decisions can tell the score of an event that no rule hit.
+//!
 //! **A rule past its cost goes into shadow by the switch that operators turn.** So it is audited, holds on every instance
 //! and over a restart, and is turned back in the same way. One that still costs too much there leaves the rule set, as if
 //! its file were gone: what is not evaluated costs nothing, and the way of changed rules lets its windows go. Its cost is measured on one batch in sixteen, for the clock

@@ -1,7 +1,11 @@
 //! Decisions of a job, compared with what a plain computation over the same payments says.
 
+use std::path::Path;
+
+use arrow::array::Float64Array;
 use serde_json::{Value, json};
 use tollgate::event::{Clock, EventTime, SystemClock};
+use tollgate::score::Model;
 
 use crate::job::{Bench, rule, stop};
 
@@ -109,6 +113,64 @@ fn every_event_gets_the_decision_that_its_hits_come_to() {
 
 fn texts<'a>(list: &'a Value, key: &str) -> Vec<&'a str> {
     list.as_array().expect("a list").iter().filter_map(|entry| entry[key].as_str()).collect()
+}
+
+#[test]
+fn a_decision_says_what_models_said_of_the_event_whether_their_rule_hit_it_or_not() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/fixtures/xgb_logistic.json");
+    let model = Model::open(&fixture).expect("a model");
+    let amounts: Vec<i32> = (0..30).map(|index| index * 20).collect();
+    let score = |amount: &i32| {
+        let row = [f64::from(*amount) / 100.0 - 2.0, 1.0, 2.0, 3.0];
+        let columns = row.map(|value| Float64Array::from(vec![value]));
+        model.predict(&columns.each_ref()).expect("trees never fail")[0]
+    };
+    let scores: Vec<f64> = amounts.iter().map(score).collect();
+    let middle = scores.iter().sum::<f64>() / 30.0;
+    let call = |model: &str| format!("predict('{model}', amount / 100 - 2, 1, 2, 3)");
+    let risky = format!(
+        "SELECT tx_id, amount, risk FROM (SELECT *, {} AS risk FROM payments) WHERE risk > {middle}",
+        call("risk")
+    );
+    let large = format!("SELECT tx_id, amount FROM payments WHERE {} > 2 AND amount > 100", call("large"));
+    let unseen = format!("SELECT tx_id, amount FROM payments WHERE {} > 0", call("unseen"));
+    let rules = [
+        ("a.sql", rule("a", "live", 60, "", &risky)),
+        ("b.sql", rule("b", "live", 60, "", &large)),
+        ("c.sql", rule("c", "shadow", 60, "", &unseen)),
+    ];
+    let bench = Bench::new(&rules, "");
+    let text = std::fs::read_to_string(&fixture).expect("a model");
+    for name in ["risk", "large", "unseen"] {
+        bench.scratch.write(&format!("rules/models/{name}.json"), &text);
+    }
+    for (index, amount) in amounts.iter().enumerate() {
+        bench.pay(
+            &format!("t{index}"),
+            &format!("2026-11-22T10:{index:02}:00Z"),
+            "c1",
+            &format!("{amount}.00"),
+        );
+    }
+    bench.flush();
+    let job = bench.start();
+    bench.wait_until("30 decisions", || bench.lines("decisions.ndjson").len() >= 30);
+    assert_eq!(stop(job), Some(0));
+    let mut hits = 0;
+    for decision in bench.lines("decisions.ndjson") {
+        let index: usize = decision["event_id"].as_str().expect("an id")[1..].parse().expect("a number");
+        let asked = if amounts[index] > 100 { vec!["risk", "large"] } else { vec!["risk"] };
+        assert_eq!(decision["models"].as_object().expect("models").len(), asked.len(), "{decision}");
+        for name in asked {
+            let said = &decision["models"][name];
+            assert_eq!(said["version"], json!(model.version));
+            assert!((said["score"].as_f64().expect("a number") - scores[index]).abs() < 1e-12, "{decision}");
+        }
+        let hit = usize::from(scores[index] > middle);
+        assert_eq!(decision["hits"].as_array().expect("hits").len(), hit, "{decision}");
+        hits += hit;
+    }
+    assert!(hits > 0 && hits < 30, "{hits} of 30 events hit");
 }
 
 #[test]

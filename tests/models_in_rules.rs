@@ -141,17 +141,6 @@ fn a_broken_model_stops_only_the_rules_that_use_it() {
 }
 
 #[test]
-fn a_new_model_is_a_new_version_of_the_rules_that_use_it() {
-    let rules = [
-        ("uses", "SELECT tx, predict('risk', amount, age_days, count_1h, kind) AS score FROM payments"),
-        ("other", "SELECT tx FROM payments"),
-    ];
-    let versions = |model: &str| {
-        let set = compiled(&folder(&rules, &[(model, "risk.json")]));
-        let version = |id: &str| set.running().find(|rule| rule.header.id == id).unwrap().version.clone();
-        (version("uses"), version("other"))
-    };
-#[test]
 fn check_warns_of_a_model_with_more_trees_than_its_early_stopping_chose() {
     let rule = "SELECT tx, predict('risk', amount, age_days, count_1h, kind) AS score FROM payments";
     let folder =
@@ -173,6 +162,17 @@ fn check_warns_of_a_model_with_more_trees_than_its_early_stopping_chose() {
     assert!(run(&["models", "--rules"]).1.contains("chose the first 7"));
 }
 
+#[test]
+fn a_new_model_is_a_new_version_of_the_rules_that_use_it() {
+    let rules = [
+        ("uses", "SELECT tx, predict('risk', amount, age_days, count_1h, kind) AS score FROM payments"),
+        ("other", "SELECT tx FROM payments"),
+    ];
+    let versions = |model: &str| {
+        let set = compiled(&folder(&rules, &[(model, "risk.json")]));
+        let version = |id: &str| set.running().find(|rule| rule.header.id == id).unwrap().version.clone();
+        (version("uses"), version("other"))
+    };
     let (before, after) = (versions("xgb_logistic.json"), versions("xgb_dart.json"));
     assert_ne!(before.0, after.0);
     assert_eq!(before.1, after.1);
@@ -205,6 +205,33 @@ fn a_rule_gives_the_numbers_of_the_library() {
 }
 
 #[test]
+fn a_model_is_asked_once_for_all_rules_and_only_about_rows_that_cheaper_conditions_let_through() {
+    let scored = "(SELECT *, predict('risk', amount, age_days, count_1h, kind) AS score FROM payments)";
+    let wide = format!("SELECT tx, score FROM {scored} WHERE score > 0.05 AND amount > 0");
+    let narrow = format!("SELECT tx, score FROM {scored} WHERE amount > 0 AND score > 0.5");
+    let spared = scored.replace("'risk'", "'spared'");
+    let spared = format!("SELECT tx FROM {spared} WHERE CASE WHEN amount > 1 THEN score END > 0.2");
+    let folder = folder(
+        &[("wide", &wide), ("narrow", &narrow), ("spared", &spared)],
+        &[("xgb_logistic.json", "risk.json"), ("xgb_dart.json", "spared.json")],
+    );
+    let report = backtest(&folder, "events.ndjson", &events(), &[]);
+    let amounts: Vec<f64> = std::fs::read_to_string(fixture("rows.csv"))
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.split(',').next()?.parse().ok())
+        .collect();
+    let above = |least: f64| amounts.iter().filter(|amount| **amount > least).count();
+    let asked: Vec<_> =
+        report["models"].as_array().unwrap().iter().map(|model| model["rows"].clone()).collect();
+    assert_eq!(asked, [above(0.0), above(1.0)], "{:#}", report["models"]);
+    assert!(
+        report["rules"].as_array().unwrap().iter().all(|rule| rule["hits"].as_u64() > Some(0)),
+        "{report:#}"
+    );
+}
+
+#[test]
 fn a_backtest_says_how_far_a_model_has_moved_from_the_training_period_that_another_one_wrote() {
     let rule = "SELECT tx, predict('risk', amount, age_days, count_1h, kind) AS score FROM payments";
     let folder = folder(&[("scores", rule)], &[("xgb_logistic.json", "risk.json")]);
@@ -230,11 +257,18 @@ fn a_backtest_says_how_far_a_model_has_moved_from_the_training_period_that_anoth
     };
     let trained = backtest("training.ndjson", many(None), &["--baseline"]);
     assert_eq!(trained["models"][0]["moved"], serde_json::Value::Null, "there was no baseline yet");
+    let why = trained["models"][0]["not_compared"].as_str().unwrap();
+    assert!(why.contains("it has no baseline, which `tollgate backtest --baseline` writes"), "{why}");
     let missing = trained["models"][0]["missing"].as_array().unwrap();
     assert!(missing.iter().any(|one| one[0] == "amount" && one[1].as_u64().unwrap() > 1_000), "{missing:?}");
     let same = backtest("same.ndjson", many(None), &[]);
     assert!(index(&same, "amount") < 0.05 && index(&same, "score") < 0.05, "{:#}", same["models"]);
+    assert_eq!(same["models"][0]["not_compared"], serde_json::Value::Null);
     let page = folder.path().join("report.html");
+    let few = backtest("few.ndjson", self::events(), &["--report", page.to_str().unwrap()]);
+    let why = few["models"][0]["not_compared"].as_str().unwrap().to_owned();
+    assert!(why.starts_with("it was asked about ") && few["models"][0]["moved"].is_null(), "{why}");
+    assert!(std::fs::read_to_string(&page).unwrap().contains(&why), "the page tells of it");
     let shifted = backtest("shifted.ndjson", many(Some(3.0)), &["--report", page.to_str().unwrap()]);
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.contains("<h2>Model risk</h2>") && page.contains("<td>amount</td>"), "the page tells of it");
@@ -257,17 +291,10 @@ fn a_backtest_says_how_far_a_model_has_moved_from_the_training_period_that_anoth
         model["baseline_rows"].is_null() && said.contains("make it anew with `tollgate backtest --baseline`"),
         "{said}"
     );
-    let why = trained["models"][0]["not_compared"].as_str().unwrap();
-    assert!(why.contains("it has no baseline, which `tollgate backtest --baseline` writes"), "{why}");
     std::fs::write(folder.path().join("models/risk.baseline"), "{}").unwrap();
     let (model, said) = models();
     assert!(
         model["baseline_rows"].is_null() && said.contains("the baseline can't be used: missing field"),
-    assert_eq!(same["models"][0]["not_compared"], serde_json::Value::Null);
         "{said}"
-    let few = backtest("few.ndjson", self::events(), &["--report", page.to_str().unwrap()]);
-    let why = few["models"][0]["not_compared"].as_str().unwrap().to_owned();
-    assert!(why.starts_with("it was asked about ") && few["models"][0]["moved"].is_null(), "{why}");
-    assert!(std::fs::read_to_string(&page).unwrap().contains(&why), "the page tells of it");
     );
 }

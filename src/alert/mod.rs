@@ -31,7 +31,7 @@ pub(crate) use json::key as text_value;
 pub use json::value as json_value;
 use message::Message;
 pub(crate) use message::Source;
-pub use models::{FEATURES_TOLD, ModelScore};
+pub use models::{FEATURES_TOLD, ModelScore, score_name};
 pub(crate) use place::source_of;
 use place::{Place, in_order_of_rows};
 pub use summary::AlertSummary;

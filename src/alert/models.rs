@@ -5,6 +5,7 @@ use arrow::datatypes::Float64Type;
 use serde_json::{Map, Value, json};
 
 use crate::graph::{HitScores, QueryHits};
+use crate::score::Model;
 
 /// Features that an alert names, those that moved the model most; the rest are added up.
 pub const FEATURES_TOLD: usize = 8;
@@ -46,10 +47,10 @@ pub(super) fn told(found: &QueryHits, hit: usize) -> (Vec<ModelScore>, Option<Va
 fn scored(found: &QueryHits, hit: usize) -> Vec<(ModelScore, &HitScores, Vec<f64>)> {
     let mut scores: Vec<(ModelScore, &HitScores, Vec<f64>)> = Vec::new();
     for asked in &found.scores {
-        let name = name(asked);
+        let name = score_name(&asked.model, asked.class);
         if scores.iter().all(|(known, ..)| known.name != name) {
             let row = row(asked, hit);
-            let (version, score) = (asked.model.version.clone(), score(asked, &row));
+            let (version, score) = (asked.model.version.clone(), score(asked, hit, &row));
             scores.push((ModelScore { name, version, score }, asked, row));
         }
     }
@@ -65,14 +66,20 @@ fn row(asked: &HitScores, hit: usize) -> Vec<f64> {
     asked.features.iter().map(value).collect()
 }
 
-fn name(asked: &HitScores) -> String {
-    match asked.model.classes {
-        1 => asked.model.name.clone(),
-        _ => format!("{}#{}", asked.model.name, asked.class),
+/// The name that a model's score goes by; with `#` and the number of the class where it tells several apart.
+pub fn score_name(model: &Model, class: usize) -> String {
+    match model.classes {
+        1 => model.name.clone(),
+        _ => format!("{}#{class}", model.name),
     }
 }
 
-fn score(asked: &HitScores, row: &[f64]) -> f64 {
+/// What the model said; asked again where its answer is only part of what the rule computes.
+fn score(asked: &HitScores, hit: usize, row: &[f64]) -> f64 {
+    let said = asked.scores.as_ref().and_then(|scores| scores.as_primitive_opt::<Float64Type>());
+    if let Some(said) = said.filter(|said| said.is_valid(hit)) {
+        return said.value(hit);
+    }
     let columns: Vec<Float64Array> = row.iter().map(|value| Float64Array::from(vec![*value])).collect();
     let predicted = asked.model.predict(&columns.iter().collect::<Vec<_>>());
     // The model was asked about this row before; one that fails now fails there too, and the rule's event is set aside.

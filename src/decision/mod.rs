@@ -14,12 +14,14 @@ pub use weights::Weights;
 
 use std::sync::Arc;
 
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::Float64Type;
 use serde::Serialize;
 
-use crate::alert::{AlertBatch, AlertMaker, ModelScore, Source, effective, source_of};
+use crate::alert::{AlertBatch, AlertMaker, ModelScore, Source, effective, score_name, source_of};
 use crate::decode::DecodedBatch;
 use crate::event::{Coordinates, EventTime};
-use crate::graph::RowError;
+use crate::graph::{Asked, RowError};
 use crate::rules::{Action, Rule, Status};
 
 /// Which events get a decision.
@@ -117,6 +119,8 @@ pub struct Evidence<'a> {
     pub made: &'a AlertBatch,
     /// Rows that a rule could not be evaluated on.
     pub errors: &'a [RowError],
+    /// What models said of rows, hit or not.
+    pub asked: &'a [Asked],
     /// Stream whose rows are labels.
     pub labels: Option<usize>,
 }
@@ -146,7 +150,8 @@ pub fn decide(settings: &DecisionSettings, maker: &AlertMaker, evidence: Evidenc
         if settings.decide == Decide::Touched && own.is_empty() && degraded.is_empty() {
             continue;
         }
-        decisions.push(decision(settings, maker, evidence.batch, (row, own, degraded)));
+        let models = models_of(&own, asked_of(row, event_time, evidence.asked, maker));
+        decisions.push(decision(settings, maker, evidence.batch, (row, own, degraded), models));
     }
     decisions
 }
@@ -188,15 +193,37 @@ fn hits_of<'a>(made: &'a AlertBatch, maker: &'a AlertMaker) -> Vec<(u32, HitMess
     hits
 }
 
-/// What models said of an event, each once: rules that ask one model about different things are told apart by their
-/// alerts alone.
-fn models_of(hits: &[HitMessage<'_>]) -> serde_json::Map<String, serde_json::Value> {
+/// What models said of an event, hits first, each once: rules that ask one model about different things are told apart by
+/// their alerts alone.
+fn models_of(
+    hits: &[HitMessage<'_>],
+    asked: impl Iterator<Item = ModelScore>,
+) -> serde_json::Map<String, serde_json::Value> {
     let mut models = serde_json::Map::new();
-    for said in hits.iter().flat_map(|hit| hit.models) {
+    for said in hits.iter().flat_map(|hit| hit.models).cloned().chain(asked) {
         let said_of_it = serde_json::json!({"version": said.version, "score": said.score});
-        models.entry(said.name.clone()).or_insert(said_of_it);
+        models.entry(said.name).or_insert(said_of_it);
     }
     models
+}
+
+/// What models said of an event that live rules asked them about, whether the rules hit it or not.
+fn asked_of<'a>(
+    row: u32,
+    event_time: EventTime,
+    asked: &'a [Asked],
+    maker: &'a AlertMaker,
+) -> impl Iterator<Item = ModelScore> {
+    asked.iter().filter_map(move |asked| {
+        let scores = asked.scores.as_primitive_opt::<Float64Type>()?;
+        let place = asked.rows.binary_search(&row).ok().filter(|place| scores.is_valid(*place))?;
+        let counts = maker.status(asked.query) == Status::Live && maker.judges(asked.query, event_time);
+        counts.then(|| ModelScore {
+            name: score_name(&asked.model, asked.class),
+            version: asked.model.version.clone(),
+            score: scores.value(place),
+        })
+    })
 }
 
 /// Live rules that could not judge an event as they should; `failed` are the rows and rules that failed, in order.
@@ -225,6 +252,7 @@ fn decision(
     maker: &AlertMaker,
     batch: &DecodedBatch,
     (row, hits, degraded): (u32, Vec<HitMessage<'_>>, Vec<Degraded<'_>>),
+    models: serde_json::Map<String, serde_json::Value>,
 ) -> Decision {
     let (coordinates, stream) = source_of(batch, row);
     let ids = maker.settings();
@@ -240,7 +268,7 @@ fn decision(
         score,
         method: settings.combination.name(),
         thresholds: &settings.thresholds,
-        models: models_of(&hits),
+        models,
         hits,
         degraded,
         source: Source::of(&ids.cluster, &coordinates),

@@ -43,6 +43,23 @@ pub struct RuleHits {
     pub hits: Vec<QueryHits>,
     /// Rows that a query could not be evaluated on.
     pub errors: Vec<RowError>,
+    /// What models said of rows, hit or not.
+    pub asked: Vec<Asked>,
+}
+
+/// What one model said of every row that a query asked it about.
+#[derive(Debug)]
+pub struct Asked {
+    /// Index into [`RuleGraph::queries`].
+    pub query: usize,
+    /// The model.
+    pub model: Arc<Model>,
+    /// The class that it was asked for.
+    pub class: usize,
+    /// Row numbers in the batch, ascending.
+    pub rows: Vec<u32>,
+    /// One value a row.
+    pub scores: ArrayRef,
 }
 
 /// The hits of one query in one batch.
@@ -69,6 +86,8 @@ pub struct HitScores {
     pub names: Vec<String>,
     /// One array a feature, one value a hit.
     pub features: Vec<ArrayRef>,
+    /// What it said, one value a hit; none where that is part of a larger expression.
+    pub scores: Option<ArrayRef>,
 }
 
 /// A row that one query could not be evaluated on.

@@ -15,7 +15,7 @@ use super::evaluate::{Compiled, Failure};
 use super::predicate::Passed;
 use super::schedule::{Step, WindowStep};
 use super::scores::{self, CompiledQuery};
-use super::{EngineError, EngineInput, QueryHits, RowError, RuleHits};
+use super::{Asked, EngineError, EngineInput, QueryHits, RowError, RuleHits};
 use crate::sql::{ColumnId, Definition, RowSetId, RowSource, RuleGraph};
 use crate::window::{WindowInput, WindowInputError, WindowState};
 
@@ -296,8 +296,12 @@ impl<'a> Run<'a> {
                 hits.push(found);
             }
         }
+        let said = |(index, query): (usize, &CompiledQuery)| -> Vec<Asked> {
+            query.scores.iter().filter_map(|score| scores::said(index, score, &self.data)).collect()
+        };
+        let asked = queries.iter().enumerate().flat_map(said).collect();
         let error = |((query, row), (message, panicked))| RowError { query, row, message, panicked };
-        Ok((RuleHits { hits, errors: self.failed.into_iter().map(error).collect() }, self.data))
+        Ok((RuleHits { hits, errors: self.failed.into_iter().map(error).collect(), asked }, self.data))
     }
 
     fn without_failed(&self, hits: QueryHits) -> Result<QueryHits, EngineError> {

@@ -1,4 +1,5 @@
-//! A query's selection, compiled, and what models were given for the rows that hit, so that an alert can say what moved them.
+//! A query's selection, compiled, what models said, and what they were given for the rows that hit, so that an alert can
+//! say what moved them.
 //!
 //! Takes the calls of `predict` that a query's conditions, columns and selection make; hands on, with the query's hits,
 //! the values that each model got. Evaluated for hits alone. What would surprise: a call may stand over another row
@@ -6,14 +7,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, UInt32Array};
+use arrow::array::{Array, ArrayRef, UInt32Array};
 use arrow::compute::take;
 
 use super::evaluate::Compiled;
 use super::run::Data;
-use super::{Engine, EngineError, HitScores};
+use super::{Asked, Engine, EngineError, HitScores};
 use crate::score::Model;
-use crate::sql::{RowSetId, RuleGraph, model_calls, query_expressions};
+use crate::sql::{
+    Column, ColumnId, Definition, ModelCall, RowSetId, RuleGraph, as_model_call, model_calls,
+    query_expressions,
+};
 
 /// A query's selected columns, and the models that it asks.
 #[derive(Debug)]
@@ -53,6 +57,8 @@ pub(super) struct CompiledScore {
     class: usize,
     names: Vec<String>,
     arguments: Vec<Compiled>,
+    /// Where its answers stand; none where it is part of a larger expression.
+    column: Option<ColumnId>,
 }
 
 /// Every model call of a query, each once.
@@ -75,12 +81,32 @@ fn scores_of(graph: &RuleGraph, query: usize) -> Result<Vec<CompiledScore>, Engi
                 rows,
                 model: Arc::clone(call.model),
                 class: call.class,
+                column: column_of(graph, rows, &call),
                 names: call.arguments.iter().enumerate().map(name).collect(),
                 arguments: call.arguments.iter().map(compile).collect::<Result<_, _>>()?,
             });
         }
     }
     Ok(scores)
+}
+
+/// The column that is nothing but a call.
+fn column_of(graph: &RuleGraph, rows: RowSetId, call: &ModelCall<'_>) -> Option<ColumnId> {
+    let is_it = |column: &Column| match &column.definition {
+        Definition::Computed(expression) => as_model_call(expression).is_some_and(|own| {
+            Arc::ptr_eq(own.model, call.model) && own.class == call.class && own.arguments == call.arguments
+        }),
+        _ => false,
+    };
+    graph.row_sets[rows.0].columns.iter().position(is_it).map(ColumnId)
+}
+
+/// What a model said of all rows that a query asked it about; none where it was asked about none, or in passing.
+pub(super) fn said(query: usize, score: &CompiledScore, data: &[Data]) -> Option<Asked> {
+    let own = &data[score.rows.0];
+    let scores = own.columns[score.column?.0].clone().filter(|scores| !scores.is_empty())?;
+    let (model, class) = (Arc::clone(&score.model), score.class);
+    Some(Asked { query, model, class, rows: own.rows.clone(), scores })
 }
 
 /// What a model was given for each of the rows that hit; none where a row is not to be found.
@@ -106,6 +132,8 @@ pub(super) fn evaluate(
         let (values, _) = argument.evaluate(&inputs, places.len())?;
         features.push(values);
     }
+    let scores = score.column.and_then(|column| own.columns[column.0].as_ref());
+    let scores = scores.map(|scores| take(scores.as_ref(), &places, None)).transpose()?;
     let (model, names) = (Arc::clone(&score.model), score.names.clone());
-    Ok(Some(HitScores { model, class: score.class, names, features }))
+    Ok(Some(HitScores { model, class: score.class, names, features, scores }))
 }

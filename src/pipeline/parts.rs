@@ -196,7 +196,13 @@ impl Parts {
         decide(
             settings,
             maker,
-            Evidence { batch: &answered.batch, made, errors: &answered.hits.errors, labels },
+            Evidence {
+                batch: &answered.batch,
+                made,
+                errors: &answered.hits.errors,
+                asked: &answered.hits.asked,
+                labels,
+            },
         )
     }
 

@@ -63,8 +63,8 @@ impl GraphBuilder<'_> {
         let base = input.rows;
         let joined = match kept {
             Kept::All => input,
-            Kept::Matching => self.filter(input, probe.present())?,
-            Kept::Others => return self.filter(input, Expr::Not(Box::new(probe.present()))),
+            Kept::Matching => self.filter(input, &probe.present())?,
+            Kept::Others => return self.filter(input, &Expr::Not(Box::new(probe.present()))),
         };
         if join.join_type == JoinType::LeftSemi {
             return Ok(joined);
@@ -96,7 +96,7 @@ impl GraphBuilder<'_> {
         match rest {
             Some(rest) => {
                 let predicate = substitute(self.catalog, &rest, &relation)?;
-                self.filter(relation, predicate)
+                self.filter(relation, &predicate)
             }
             None => Ok(relation),
         }

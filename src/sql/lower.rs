@@ -7,11 +7,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion_common::tree_node::TreeNode;
+use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, Result, plan_err};
 use datafusion_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion_sql::sqlparser::ast;
 
+use super::asked;
 use super::catalog::Catalog;
 use super::explain::fault;
 use super::expression::{as_column, columns_read, reference, renamed, substitute};
@@ -21,6 +22,7 @@ use super::ir::{
 };
 use super::lookup;
 use super::plan::{self, Planned};
+use super::predict::as_model_call;
 use super::{Query, window};
 use crate::diagnostic::{Diagnostic, SourceText};
 
@@ -82,9 +84,13 @@ impl<'a> GraphBuilder<'a> {
             )));
         }
         unique_names(plan).map_err(located)?;
-        let relation = self
+        let mut relation = self
             .lower(plan)
             .map_err(|failure| plan::refusal(self.catalog, &query.source, &planned.query, &failure))?;
+        for field in 0..relation.fields.len() {
+            self.ask(relation.rows, &mut relation.fields, field)
+                .map_err(|failure| plan::refusal(self.catalog, &query.source, &planned.query, &failure))?;
+        }
         let mut outputs = Vec::new();
         for (field, expression) in plan.schema().fields().iter().zip(&relation.fields) {
             outputs.push(Output {
@@ -120,7 +126,7 @@ impl<'a> GraphBuilder<'a> {
             LogicalPlan::Filter(filter) => {
                 let input = self.lower(&filter.input)?;
                 let predicate = substitute(self.catalog, &filter.predicate, &input)?;
-                self.filter(input, predicate)
+                self.filter(input, &predicate)
             }
             LogicalPlan::Window(node) => {
                 let mut relation = self.lower(&node.input)?;
@@ -171,14 +177,40 @@ impl<'a> GraphBuilder<'a> {
         Ok(Relation { rows, fields, schema: schema.clone() })
     }
 
-    pub(super) fn filter(&mut self, input: Relation, predicate: Expr) -> Result<Relation> {
-        if predicate == lookup::truth(Some(true)) {
+    pub(super) fn filter(&mut self, input: Relation, predicate: &Expr) -> Result<Relation> {
+        if *predicate == lookup::truth(Some(true)) {
             return Ok(input);
         }
-        let rows = self.row_set(RowSource::Filter { input: input.rows, predicate });
-        let fields =
-            input.fields.iter().map(|field| self.inherit(input.rows, rows, field)).collect::<Result<_>>()?;
-        Ok(Relation { rows, fields, schema: input.schema })
+        let Relation { mut rows, fields, schema } = input;
+        let mut open = asked::stages(predicate);
+        let stages = open.len();
+        open.extend(fields);
+        for _ in 0..stages {
+            self.ask(rows, &mut open, 0)?;
+            let filtered = self.row_set(RowSource::Filter { input: rows, predicate: open.remove(0) });
+            open = open.iter().map(|part| self.inherit(rows, filtered, part)).collect::<Result<_>>()?;
+            rows = filtered;
+        }
+        Ok(Relation { rows, fields: open, schema })
+    }
+
+    /// Calls of models that one of some expressions makes become columns, which all of them read.
+    fn ask(&mut self, rows: RowSetId, expressions: &mut [Expr], at: usize) -> Result<()> {
+        loop {
+            let schema = self.schema(rows)?;
+            let is_number = |part: &Expr| {
+                part.get_type(&schema).is_ok_and(|own| own.is_numeric() || own == DataType::Boolean)
+            };
+            let Some(call) = asked::first_call(&expressions[at], is_number) else { return Ok(()) };
+            let name = as_model_call(&call).map(|call| format!("predict('{}', …)", call.model.name));
+            let column = reference(self.materialise(rows, &call, &name.unwrap_or_default())?);
+            for expression in expressions.iter_mut() {
+                let replaced = expression.clone().transform_up(|part| {
+                    Ok(if part == call { Transformed::yes(column.clone()) } else { Transformed::no(part) })
+                })?;
+                *expression = replaced.data;
+            }
+        }
     }
 
     /// An expression over the filtered row set as one over the filter's rows.

@@ -6,6 +6,7 @@
 //! What would surprise: DataFusion plans and type-checks, but its optimizer never runs (only
 //! `SimplifyExpressions`): batch rewrites move predicates below windows and so split state that rules share.
 
+mod asked;
 mod catalog;
 mod constants;
 mod contract;
@@ -45,7 +46,7 @@ pub use keying::{not_keyed_by, selects_topic_key};
 pub use lint::{Lint, Place, implicit_frames, implied, needless_null_tests, odd_comparisons, query_lints};
 pub use list::{List, ListError};
 pub(crate) use plan::parse_statements;
-pub use predict::{ModelCall, model_calls, query_expressions};
+pub use predict::{ModelCall, as_model_call, model_calls, query_expressions};
 
 use std::sync::Arc;
 

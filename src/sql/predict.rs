@@ -206,15 +206,18 @@ pub fn query_expressions(graph: &RuleGraph, query: usize) -> Vec<(RowSetId, &Exp
     expressions
 }
 
+/// The call that an expression is, if it is nothing but that.
+pub fn as_model_call(expression: &Expr) -> Option<ModelCall<'_>> {
+    let Expr::ScalarFunction(function) = expression else { return None };
+    let call = function.func.inner().downcast_ref::<Call>()?;
+    Some(ModelCall { model: &call.model, class: call.class, arguments: &function.args })
+}
+
 /// Every call of a model in an expression, from the outside in.
 pub fn model_calls(expression: &Expr) -> Vec<ModelCall<'_>> {
     let mut calls = Vec::new();
     let _ = expression.apply(|part| {
-        if let Expr::ScalarFunction(function) = part
-            && let Some(call) = function.func.inner().downcast_ref::<Call>()
-        {
-            calls.push(ModelCall { model: &call.model, class: call.class, arguments: &function.args });
-        }
+        calls.extend(as_model_call(part));
         Ok(TreeNodeRecursion::Continue)
     });
     calls

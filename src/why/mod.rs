@@ -306,13 +306,14 @@ fn parted(hits: &RuleHits, row: u32) -> (RuleHits, RuleHits) {
                     .iter()
                     .map(|values| values.slice(range.start, range.len()))
                     .collect(),
+                scores: scores.scores.as_ref().map(|said| said.slice(range.start, range.len())),
                 ..scores.clone()
             });
             let scores = scores.collect();
             QueryHits { query: found.query, rows: found.rows[range].to_vec(), columns, scores }
         };
         let hits = hits.hits.iter().map(cut).filter(|found| !found.rows.is_empty()).collect();
-        RuleHits { hits, errors: Vec::new() }
+        RuleHits { hits, ..RuleHits::default() }
     };
     let start = |rows: &[u32]| rows.partition_point(|other| *other < row);
     let end = |rows: &[u32]| rows.partition_point(|other| *other <= row);
