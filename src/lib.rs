@@ -106,8 +106,10 @@
 //! force between two batches, their version behind the rule set's in every note and header. Nothing rests on weights but
 //! decisions, and a decision before the commit is not made again; so a start needs no weights of before.
 //!
-//! **A shallow tree is walked as a perfect one.** Its questions then need no links and no case for what is missing, at the
-//! cost of places for leaves that stand higher; past eight levels these would be too many.
+//! **A shallow tree asks codes of values, and a whole level at once.** How many thresholds of its feature are below a value is
+//! found once a block of rows for all trees, exactly, and fits a byte; so every question of a level can be asked of all rows
+//! for less than each row's own would cost. Leaves that stand higher take several places; past eight levels these would be
+//! too many.
 //!
 //! **A call of a model is a column behind a filter of its own.** So it is computed once for all rules, only for rows that
 //! cheaper conditions let through, and decisions can tell the score of an event that no rule hit.

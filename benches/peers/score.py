@@ -1,5 +1,6 @@
 """Nanoseconds a row of a prediction in batches of 1,024 rows on one thread: Tollgate, the library that trained the
-model, and tl2cgen, which makes C of it; in turns, the median of ROUNDS (5) of each one's quickest of five passes.
+model, treelite's own prediction (GTIL), and tl2cgen, which makes C of treelite's model; in turns, the median and the
+least of ROUNDS (5) of each one's quickest of five passes.
 
     score.py [ROUNDS]
 
@@ -73,10 +74,11 @@ def main():
             ("XGBoost", "xgb", lambda batch: booster.inplace_predict(batch), treelite.frontend.from_xgboost(booster)),
             ("LightGBM", "lgb", lambda batch: light.predict(batch, num_threads=1), treelite.frontend.from_lightgbm(light)),
         ]
-        print("| model | Tollgate ns a row | its library | tl2cgen | to the quickest peer |\n|---|---|---|---|---|")
+        print("| model | | Tollgate ns a row | its library | treelite | tl2cgen | to the quickest peer |\n|---|---|---|---|---|---|---|")
         for name, file, library, tree_model in models:
             generated = compiled(tree_model, folder, name)
-            contenders = {"Tollgate": lambda: ours(folder, file), "library": lambda: timed(library), "tl2cgen": lambda: timed(generated)}
+            contenders = {"Tollgate": lambda: ours(folder, file), "library": lambda: timed(library),
+                          "treelite": lambda: timed(lambda batch: treelite.gtil.predict(tree_model, batch, nthread=1)), "tl2cgen": lambda: timed(generated)}
             runs = {who: [] for who in contenders}
             for _ in range(rounds):
                 for who, run in contenders.items():
@@ -84,9 +86,11 @@ def main():
             means = [statistics.median(mean for _, mean in of) for of in runs.values()]
             if max(means) - min(means) > 1e-6:
                 sys.exit(f"{name}: the answers differ: {means}")
-            ns = {who: statistics.median(ns for ns, _ in of) for who, of in runs.items()}
-            ratio = min(ns["library"], ns["tl2cgen"]) / ns["Tollgate"]
-            print(f"| {name} | {ns['Tollgate']:.0f} | {ns['library']:.0f} | {ns['tl2cgen']:.0f} | {ratio:.2f} |", flush=True)
+            for said, of_rounds in ("least", min), ("median", statistics.median):
+                ns = {who: of_rounds([ns for ns, _ in of]) for who, of in runs.items()}
+                ratio = min(ns[who] for who in ns if who != "Tollgate") / ns["Tollgate"]
+                cells = " | ".join(f"{value:.0f}" for value in ns.values())
+                print(f"| {name} | {said} | {cells} | {ratio:.2f} |", flush=True)
             failed |= ns["Tollgate"] > BAR_NS or ratio < BAR_RATIO
     return 1 if failed else 0
 

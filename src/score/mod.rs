@@ -5,16 +5,17 @@
 //! is wrong. What would surprise: sums are made in `f32` for XGBoost and `f64` for LightGBM, tree by tree, since that
 //! is what the libraries do.
 
+mod coded;
 mod contributions;
 mod lightgbm;
 #[cfg_attr(not(feature = "onnx"), path = "without_onnx.rs")]
 mod onnx;
-mod perfect;
 mod tree;
 mod ubjson;
 mod watch;
 mod xgboost;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use sha2::{Digest, Sha256};
 pub use contributions::Contributions;
 pub use watch::{Baseline, Spread, Stability};
 
-use perfect::{BLOCK_ROWS, Block, Perfect};
+use coded::{BLOCK_ROWS, Block, Code, Coded, Forest};
 use tree::Tree;
 use watch::Watch;
 
@@ -101,37 +102,18 @@ enum Library {
     LightGbm,
 }
 
-/// A tree that is perfect, with numbers as its library compares them.
-#[derive(Debug, Clone)]
-enum Form {
-    Narrow(Perfect<f32>),
-    Wide(Perfect<f64>),
-}
-
-impl Form {
-    fn of(library: Library, tree: &Tree) -> Option<Self> {
-        match library {
-            Library::XGBoost => Perfect::of(tree).map(Self::Narrow),
-            Library::LightGbm => Perfect::of(tree).map(Self::Wide),
-        }
-    }
-}
-
 /// Rows as the trees of a model read them; each shape only where a tree asks for it.
-struct Blocks {
-    narrow: Option<Block<f32>>,
-    wide: Option<Block<f64>>,
+struct Blocks<T> {
+    codes: Option<Block<T>>,
     /// One row after the other.
     rows: Option<Vec<f64>>,
 }
 
-impl Blocks {
-    fn of(model: &Model) -> Self {
-        let any = |wanted: fn(&Option<Form>) -> bool| model.perfect.iter().any(wanted);
+impl<T: Code> Blocks<T> {
+    fn of(forest: &Forest<T>, features: usize) -> Self {
         Self {
-            narrow: any(|form| matches!(form, Some(Form::Narrow(_)))).then(|| Block::new(model.features)),
-            wide: any(|form| matches!(form, Some(Form::Wide(_)))).then(|| Block::new(model.features)),
-            rows: any(Option::is_none).then(|| vec![f64::NAN; BLOCK_ROWS * model.features]),
+            codes: forest.trees.iter().any(Option::is_some).then(|| forest.block()),
+            rows: forest.trees.iter().any(Option::is_none).then(|| vec![f64::NAN; BLOCK_ROWS * features]),
         }
     }
 }
@@ -162,7 +144,7 @@ pub struct Model {
     /// Each tree with the class that it adds to.
     trees: Vec<(usize, Tree)>,
     /// The same trees, those that can be, for a quicker walk.
-    perfect: Vec<Option<Form>>,
+    coded: Coded,
     /// What the sum is divided by: rounds of a random forest, else 1.
     divisor: f64,
     transform: Transform,
@@ -199,7 +181,7 @@ impl Model {
             parsed.map_err(|cause| ModelError::Malformed { path: path.to_owned(), format, cause })?;
         model.name = path.file_stem().map(|stem| stem.to_string_lossy().to_lowercase()).unwrap_or_default();
         path.clone_into(&mut model.file);
-        model.perfect = model.trees.iter().map(|(_, tree)| Form::of(model.library, tree)).collect();
+        model.coded = Coded::of(&model.trees, model.features);
         model.watch = Arc::new(Watch::new(model.features));
         model.version = Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         Ok(model)
@@ -273,37 +255,50 @@ impl Model {
     }
 
     fn sum(&self, columns: &[&Float64Array]) -> Vec<f64> {
+        match &self.coded {
+            Coded::Bytes(forest) => self.sum_over(forest, columns),
+            Coded::Words(forest) => self.sum_over(forest, columns),
+        }
+    }
+
+    fn sum_over<T: Code>(&self, forest: &Forest<T>, columns: &[&Float64Array]) -> Vec<f64> {
         let rows = columns.first().map_or(0, |column| column.len());
         let mut sums: Vec<f64> = Vec::with_capacity(rows * self.classes);
         (0..rows).for_each(|_| sums.extend_from_slice(&self.base));
-        let mut blocks = Blocks::of(self);
+        let mut blocks = Blocks::of(forest, self.features);
         // Rows of a block go through one tree before the next is touched: their values stay in the first cache.
         for (number, sums) in sums.chunks_mut(BLOCK_ROWS * self.classes).enumerate() {
             let start = number * BLOCK_ROWS;
             let count = (rows - start).min(BLOCK_ROWS);
-            self.fill(columns, start, count, &mut blocks);
-            self.add_trees(&blocks, count, sums);
+            self.fill(forest, columns, start..start + count, &mut blocks);
+            self.add_trees(forest, &blocks, count, sums);
         }
         sums.chunks_mut(self.classes).for_each(|values| self.finish(values));
         sums
     }
 
     /// Puts rows into the blocks that the trees read, missing values as NaN.
-    fn fill(&self, columns: &[&Float64Array], start: usize, count: usize, blocks: &mut Blocks) {
+    fn fill<T: Code>(
+        &self,
+        forest: &Forest<T>,
+        columns: &[&Float64Array],
+        rows: Range<usize>,
+        blocks: &mut Blocks<T>,
+    ) {
+        let mut values = [f64::NAN; BLOCK_ROWS];
         for (feature, column) in columns.iter().enumerate().take(self.features) {
-            let values = column.values()[start..start + count].iter().enumerate();
             let some = column.null_count() > 0;
-            let values = values
-                .map(|(row, value)| if some && column.is_null(start + row) { f64::NAN } else { *value });
-            if let Some(block) = &mut blocks.narrow {
-                block.fill(feature, values.clone());
+            for ((place, value), row) in
+                values.iter_mut().zip(&column.values()[rows.clone()]).zip(rows.clone())
+            {
+                *place = if some && column.is_null(row) { f64::NAN } else { self.narrowed(*value) };
             }
-            if let Some(block) = &mut blocks.wide {
-                block.fill(feature, values.clone());
+            if let Some(block) = &mut blocks.codes {
+                forest.fill(block, feature, &values, rows.len());
             }
             if let Some(block) = &mut blocks.rows {
                 let places = block.iter_mut().skip(feature).step_by(self.features);
-                places.zip(values).for_each(|(place, value)| *place = self.narrowed(value));
+                places.zip(&values[..rows.len()]).for_each(|(place, value)| *place = *value);
             }
         }
     }
@@ -317,23 +312,28 @@ impl Model {
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "XGBoost sums in float32")]
-    fn add_trees(&self, blocks: &Blocks, count: usize, sums: &mut [f64]) {
+    fn add_trees<T: Code>(&self, forest: &Forest<T>, blocks: &Blocks<T>, count: usize, sums: &mut [f64]) {
         let mut leaves = [0.0; BLOCK_ROWS];
-        for ((class, tree), form) in self.trees.iter().zip(&self.perfect) {
-            match (form, &blocks.narrow, &blocks.wide, &blocks.rows) {
-                (Some(Form::Narrow(tree)), Some(block), ..) => tree.leaves(block, &mut leaves, count),
-                (Some(Form::Wide(tree)), _, Some(block), _) => tree.leaves(block, &mut leaves, count),
+        for ((class, tree), shallow) in self.trees.iter().zip(&forest.trees) {
+            match (shallow, &blocks.codes, &blocks.rows) {
+                (Some(shallow), Some(block), _) => shallow.leaves(block, &mut leaves, count),
                 (.., Some(block)) => tree.leaves(block, self.features, &mut leaves[..count]),
                 _ => leaves.fill(0.0),
             }
-            let sums = sums.iter_mut().skip(*class).step_by(self.classes);
-            match self.library {
-                Library::XGBoost => {
-                    sums.zip(&leaves).for_each(|(sum, leaf)| *sum = f64::from(*sum as f32 + *leaf as f32));
-                }
-                Library::LightGbm => sums.zip(&leaves).for_each(|(sum, leaf)| *sum += leaf),
+            match self.classes {
+                1 => self.add(sums.iter_mut(), &leaves),
+                classes => self.add(sums.iter_mut().skip(*class).step_by(classes), &leaves),
             }
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "XGBoost sums in float32")]
+    #[inline]
+    fn add<'a>(&self, sums: impl Iterator<Item = &'a mut f64>, leaves: &[f64]) {
+        let each = sums.zip(leaves);
+        match self.library {
+            Library::XGBoost => each.for_each(|(sum, leaf)| *sum = f64::from(*sum as f32 + *leaf as f32)),
+            Library::LightGbm => each.for_each(|(sum, leaf)| *sum += leaf),
         }
     }
 

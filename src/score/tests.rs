@@ -6,9 +6,10 @@ use arrow::array::Float64Array;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{EarlyStop, Model};
+use super::{Coded, EarlyStop, Model};
 
 mod hostile;
+mod quick;
 
 const MODELS: [&str; 16] = [
     "xgb_logistic.json",
@@ -97,9 +98,12 @@ fn the_quicker_walk_ends_in_the_same_leaves() {
     let (mut quick, mut all) = (0, 0);
     for file in MODELS {
         let model = Model::open(&fixture(file)).unwrap();
-        quick += model.perfect.iter().flatten().count();
+        quick += match &model.coded {
+            Coded::Bytes(forest) => forest.trees.iter().flatten().count(),
+            Coded::Words(forest) => forest.trees.iter().flatten().count(),
+        };
         all += model.trees.len();
-        let along_links = Model { perfect: vec![None; model.trees.len()], ..model.clone() };
+        let along_links = Model { coded: Coded::none(model.trees.len()), ..model.clone() };
         let bits = |model: &Model| {
             model.predict(&columns).unwrap().iter().map(|value| value.to_bits()).collect::<Vec<_>>()
         };

@@ -71,14 +71,12 @@ pub(super) struct Split {
     pub(super) other: usize,
 }
 
-/// A node as a perfect tree can ask it.
-pub(super) enum Plain {
-    /// The value that is added.
-    Leaf(f64),
-    /// Right where the value is more; the right child is the one after the left.
-    Split { feature: usize, threshold: f64, missing_right: bool, left: usize },
-    /// Anything else.
-    Other,
+/// A question of a plain tree: right where the value is more. The right child is the one after the left.
+pub(super) struct Plain {
+    pub(super) feature: usize,
+    pub(super) threshold: f64,
+    pub(super) missing_right: bool,
+    pub(super) left: usize,
 }
 
 /// Categories.
@@ -192,23 +190,25 @@ impl Tree {
         Some(Split { feature: node.feature as usize, taken: left + right, other: left + 1 - right })
     }
 
+    /// Whether all questions are about numbers that may be missing.
+    pub(super) fn is_plain(&self) -> bool {
+        self.plain
+    }
+
     /// Levels of questions.
     pub(super) fn depth(&self) -> usize {
         self.depth
     }
 
-    /// A node, for a perfect tree.
-    pub(super) fn plain(&self, at: usize) -> Plain {
-        match self.nodes.get(at) {
-            Some(node) if node.step == 0 => Plain::Leaf(node.number),
-            Some(node) if node.kind == 0 => Plain::Split {
-                feature: node.feature as usize,
-                threshold: node.number,
-                missing_right: node.missing_right,
-                left: node.left as usize,
-            },
-            _ => Plain::Other,
-        }
+    /// The question at a node of a plain tree; none at a leaf.
+    pub(super) fn plain(&self, at: usize) -> Option<Plain> {
+        let node = self.nodes.get(at).filter(|node| node.step == 1)?;
+        Some(Plain {
+            feature: node.feature as usize,
+            threshold: node.number,
+            missing_right: node.missing_right,
+            left: node.left as usize,
+        })
     }
 
     /// The value of a leaf.

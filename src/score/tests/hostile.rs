@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use super::{columns, fixture, table};
-use crate::score::Model;
+use crate::score::{Coded, Model};
 
 /// What a file says, or why it is refused; a model that is read answers, and its quicker walk as its links do.
 fn read(name: &str, bytes: &[u8]) -> Result<Model, String> {
@@ -22,7 +22,7 @@ fn read(name: &str, bytes: &[u8]) -> Result<Model, String> {
     let four = columns(&rows);
     let all: Vec<&Float64Array> = (0..model.features.min(64)).map(|feature| &four[feature % 4]).collect();
     if all.len() == model.features {
-        let along_links = Model { perfect: vec![None; model.trees.len()], ..model.clone() };
+        let along_links = Model { coded: Coded::none(model.trees.len()), ..model.clone() };
         let bits = |model: &Model| -> Vec<u64> {
             model.predict(&all).expect("trees never fail").iter().map(|value| value.to_bits()).collect()
         };
