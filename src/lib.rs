@@ -94,7 +94,8 @@
 //!
 //! **Instances agree on changed rules through the same topic.** Each says there that it is ready, and reads what the others
 //! say; nobody leads, and the group protocol of Kafka carries nothing of it. One that died without a word is waited for
-//! a minute and no longer, since old rules for ever are worse than mixed ones for a moment.
+//! a minute and no longer, since old rules for ever are worse than mixed ones for a moment. One that starts has only the
+//! rules of its folder: where the others answer with another set, it waits in the same way, with its windows filled.
 //!
 //! **Points of a hit come from SQL.** What maps a model's score to points is a selected column, so there is no second language
 //! for it, and it is versioned, tested and replayed as the rest of the rule is.

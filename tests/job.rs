@@ -9,6 +9,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 use tollgate::event::{Clock, SystemClock};
 use tollgate::source::embedded::EmbeddedBroker;
+use tollgate::source::kafka::{KafkaSettings, ReadFrom, SourceError, TopicReader};
 
 use crate::scratch::Scratch;
 
@@ -18,7 +19,7 @@ const WAIT: Duration = Duration::from_secs(60);
 pub(crate) struct Bench {
     pub(crate) scratch: Scratch,
     /// Lives as long as the job.
-    _broker: EmbeddedBroker,
+    broker: EmbeddedBroker,
     producer: BaseProducer,
 }
 
@@ -59,7 +60,7 @@ impl Bench {
             ),
         );
         let producer = ClientConfig::new().set("bootstrap.servers", servers).create().expect("a producer");
-        Self { scratch, _broker: broker, producer }
+        Self { scratch, broker, producer }
     }
 
     /// Starts the job; its log goes to a file.
@@ -111,6 +112,20 @@ impl Bench {
     pub(crate) fn lines(&self, file: &str) -> Vec<Value> {
         let text = std::fs::read_to_string(self.scratch.path(file)).unwrap_or_default();
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The records of a topic of one partition so far.
+    pub(crate) fn records(&self, topic: &str) -> Vec<Value> {
+        let kafka =
+            KafkaSettings { brokers: vec![self.broker.bootstrap_servers()], ..KafkaSettings::default() };
+        let mut records = Vec::new();
+        let reader = TopicReader::open(&kafka, "bench", topic).expect("the topic is there");
+        let read = reader.read(ReadFrom::Beginning, |record| {
+            records.extend(record.payload.and_then(|bytes| serde_json::from_slice(&bytes).ok()));
+            Ok::<(), SourceError>(())
+        });
+        read.expect("the topic can be read");
+        records
     }
 
     /// Waits until something holds.

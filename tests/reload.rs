@@ -1,5 +1,7 @@
 //! Rules that change while a job runs, and switches that are turned.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use crate::job::{Bench, rule, signal, stop};
@@ -129,9 +131,8 @@ fn a_new_window_is_filled_while_others_answer_and_nobody_loses_or_doubles_an_ale
     assert_eq!(bench.lines("decisions.ndjson").len(), sent, "nothing is lost and nothing twice");
 }
 
-#[test]
-fn instances_of_a_job_agree_on_changed_rules_before_one_of_them_answers_with_them() {
-    let bench = Bench::new(&[("a.sql", count("a", 3))], "");
+/// Two instances of a job, each with a folder of its own, a partition each: `one`, and `two` under `other`.
+fn pair(bench: &Bench) -> [std::process::Child; 2] {
     let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
     let settings = settings.replace("[http]", "audit = \"audit\"\n[http]");
     let settings = settings.replace("[kafka]\n", "instances = 2\n[kafka]\n");
@@ -144,14 +145,25 @@ fn instances_of_a_job_agree_on_changed_rules_before_one_of_them_answers_with_the
     let one = bench.start_as("tollgate.toml", "one");
     bench.wait_until("the first", || bench.log().contains("windows are filled"));
     let two = bench.start_as("other/tollgate.toml", "two");
-    let other_log = || std::fs::read_to_string(bench.path("other/job.log")).unwrap_or_default();
     let shares = |log: String| {
         log.lines()
             .rfind(|line| line.contains("partitions assigned"))
             .unwrap_or_default()
             .contains("partitions=1")
     };
-    bench.wait_until("a partition each", || shares(bench.log()) && shares(other_log()));
+    bench.wait_until("a partition each", || shares(bench.log()) && shares(other_log(bench)));
+    [one, two]
+}
+
+fn other_log(bench: &Bench) -> String {
+    std::fs::read_to_string(bench.path("other/job.log")).unwrap_or_default()
+}
+
+#[test]
+fn instances_of_a_job_agree_on_changed_rules_before_one_of_them_answers_with_them() {
+    let bench = Bench::new(&[("a.sql", count("a", 3))], "");
+    let [one, two] = pair(&bench);
+    let other_log = || other_log(&bench);
     let alerted = || [alerts(&bench, "a", "n").len(), bench.lines("other/alerts.ndjson").len()];
     pay(&bench, 0..16);
     bench.wait_until("8 alerts", || alerted() == [4, 4]);
@@ -173,6 +185,78 @@ fn instances_of_a_job_agree_on_changed_rules_before_one_of_them_answers_with_the
     bench.flush();
     bench.wait_until("alerts of the changed rule", || alerted() == [9, 9]);
     assert_eq!([stop(one), stop(two)], [Some(0), Some(0)]);
+}
+
+#[test]
+fn an_instance_that_starts_with_other_rules_than_its_group_reads_nothing_until_they_agree() {
+    let bench = Bench::new(&[("a.sql", count("a", 3))], "");
+    let [one, two] = pair(&bench);
+    // Groups of this broker know no members that keep their partitions, and a rebalance may repeat alerts.
+    let alerted = || {
+        let files = ["alerts.ndjson", "other/alerts.ndjson"].map(|file| bench.lines(file));
+        let ids = files.iter().flatten().filter_map(|alert| alert["event_id"].as_str().map(str::to_owned));
+        ids.collect::<BTreeSet<_>>()
+    };
+    pay(&bench, 0..16);
+    bench.wait_until("8 alerts", || alerted().len() == 8);
+    assert_eq!(stop(two), Some(0));
+    bench.scratch.write("other/rules/a.sql", &count("a", 1));
+    let two = bench.start_as("other/tollgate.toml", "two");
+    let waits = || other_log(&bench).contains("nothing is read until they have the same");
+    bench.wait_until("two to wait", waits);
+    bench.pay("t16", "2026-11-22T10:00:16Z", "d8", "10.00");
+    bench.pay("t17", "2026-11-22T10:00:17Z", "d9", "10.00");
+    pay(&bench, 20..24);
+    bench.wait_until("alerts of the partition that is read", || alerted().len() == 10);
+
+    bench.scratch.write("rules/a.sql", &count("a", 1));
+    bench.wait_until("alerts of the other, by the changed rule", || alerted().len() >= 13);
+    bench.pay("t26", "2026-11-22T10:00:26Z", "e8", "10.00");
+    bench.pay("t27", "2026-11-22T10:00:27Z", "e9", "10.00");
+    bench.flush();
+    let both = ["t26", "t27"].map(str::to_owned);
+    bench.wait_until("the changed rule on both", || both.iter().all(|id| alerted().contains(id)));
+    assert_eq!([stop(one), stop(two)], [Some(0), Some(0)]);
+    let events = bench.records("audit");
+    let of = |instance: &str, what: &str| {
+        let own = events.iter().filter(|event| event["what"] == what && event["instance"] == instance);
+        own.collect::<Vec<_>>()
+    };
+    assert_eq!(of("bench-two", "rules_ready").len(), 1);
+    assert!(!of("bench-one", "rules_ready").is_empty());
+    let [.., started] = of("bench-two", "started")[..] else { panic!("{events:?}") };
+    assert_eq!(started["to"], of("bench-one", "reloaded")[0]["to"]);
+    assert_eq!(started["without"], json!(null));
+}
+
+#[test]
+fn a_start_says_which_rules_changed_since_the_last_commit() {
+    let bench = Bench::new(&[("a.sql", count("a", 1)), ("b.sql", count("b", 1))], "");
+    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
+    bench.scratch.write("tollgate.toml", &settings.replace("[http]", "audit = \"audit\"\n[http]"));
+    let warned = || bench.log().matches("the rules are others than those of the last commit").count();
+    let answers = |range: std::ops::Range<usize>| {
+        let until = range.end;
+        let job = bench.start();
+        pay(&bench, range);
+        bench.wait_until("decisions", || bench.lines("decisions.ndjson").len() >= until);
+        assert_eq!(stop(job), Some(0));
+    };
+    answers(0..4);
+    bench.scratch.write("rules/a.sql", &count("a", 2));
+    std::fs::rename(bench.path("rules/b.sql"), bench.path("b.sql")).expect("it is there");
+    bench.scratch.write("rules/c.sql", &count("c", 1));
+    answers(4..8);
+    assert_eq!(warned(), 1);
+    answers(8..12);
+    assert_eq!(warned(), 1);
+    let events = bench.records("audit");
+    let starts: Vec<_> = events.iter().filter(|event| event["what"] == "started").collect();
+    let [first, second, third] = starts[..] else { panic!("{events:?}") };
+    assert_eq!((&second["from"], &third["from"]), (&first["to"], &json!(null)));
+    let version = |start: &serde_json::Value| start["rules"]["a"].clone();
+    let changed = json!([{"id": "a", "from": version(first), "to": version(second)}]);
+    assert_eq!(second["changes"], json!({"added": ["c"], "changed": changed, "removed": ["b"]}));
 }
 
 #[test]

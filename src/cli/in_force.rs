@@ -15,10 +15,17 @@ pub(super) struct Judging {
     pub decisions: Option<DecisionSettings>,
 }
 
+/// The rules in force.
+struct Rules {
+    /// With the rules that were stopped.
+    whole: Judging,
+    /// What the job took over last, without them.
+    taken: Judging,
+}
+
 /// What is in force.
 pub(super) struct InForce {
-    /// With the rules that were stopped.
-    judging: Mutex<Judging>,
+    rules: Arc<Mutex<Rules>>,
     standings: Mutex<Standings>,
     alerts: OnceLock<AlertSettings>,
 }
@@ -26,27 +33,38 @@ pub(super) struct InForce {
 impl InForce {
     /// Begins with a rule set, every rule as it is written.
     pub(super) fn new(set: RuleSet, decisions: Option<DecisionSettings>) -> Self {
-        let judging = Mutex::new(Judging { set: Arc::new(set), decisions });
-        Self { judging, standings: Mutex::default(), alerts: OnceLock::new() }
+        let whole = Judging { set: Arc::new(set), decisions };
+        let rules = Arc::new(Mutex::new(Rules { taken: whole.clone(), whole }));
+        Self { rules, standings: Mutex::default(), alerts: OnceLock::new() }
     }
 
     /// What rows are judged by: rules that were stopped are left out.
     pub(super) fn judging(&self) -> Judging {
-        let Judging { set, decisions } = self.whole();
+        self.without_stopped(&self.whole())
+    }
+
+    /// What these come to: those of them that were stopped are left out.
+    pub(super) fn without_stopped(&self, whole: &Judging) -> Judging {
+        let Judging { set, decisions } = whole.clone();
         let stopped = self.stopped();
+        let ids = set.running().map(|rule| rule.header.id.clone());
+        let stopped: BTreeSet<String> = ids.filter(|id| stopped.contains(id)).collect();
         Judging { set: if stopped.is_empty() { set } else { Arc::new(set.without(&stopped)) }, decisions }
     }
 
-    /// Rules that would run and were stopped.
+    /// Rules that were stopped, whether or not they would run.
     pub(super) fn stopped(&self) -> BTreeSet<String> {
-        let stopped = locked(&self.standings).stopped();
-        let running = self.whole().set;
-        running.running().map(|rule| rule.header.id.clone()).filter(|id| stopped.contains(id)).collect()
+        locked(&self.standings).stopped()
     }
 
-    /// The same with the rules that were stopped.
+    /// What rows are judged by, with the rules that were stopped.
     pub(super) fn whole(&self) -> Judging {
-        locked(&self.judging).clone()
+        locked(&self.rules).whole.clone()
+    }
+
+    /// What the job took over last.
+    pub(super) fn taken(&self) -> Judging {
+        locked(&self.rules).taken.clone()
     }
 
     /// The rule set.
@@ -54,9 +72,10 @@ impl InForce {
         self.judging().set
     }
 
-    /// From here on rows are judged by this.
-    pub(super) fn replace(&self, judging: Judging) {
-        *locked(&self.judging) = judging;
+    /// Puts these in force, whenever it is called: all of them, and those that the job takes over.
+    pub(super) fn replacing(&self, whole: Judging, taken: Judging) -> impl Fn() + Send + Sync + use<> {
+        let place = Arc::clone(&self.rules);
+        move || *locked(&place) = Rules { whole: whole.clone(), taken: taken.clone() }
     }
 
     /// Rules that are switched off.

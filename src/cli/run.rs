@@ -17,7 +17,7 @@ use super::terminal;
 use crate::console::{ConnectionLimits, Console, Told};
 use crate::diagnostic::{Severity, render_all};
 use crate::event::{Clock, SystemClock};
-use crate::pipeline::{Accept, Changed, Changes, Core, JobEvent, Observers, Peers, version_with};
+use crate::pipeline::{Accept, Changed, Changes, Core, JobEvent, KnownSets, Observers, Peers, version_with};
 use crate::settings::{Loaded, Purpose, Settings};
 
 /// Run the job that a settings file describes, until SIGTERM or Ctrl-C.
@@ -64,6 +64,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     eprint!("{}", render_all(&loaded.warnings, terminal::colour_of_errors()));
     log_to_stderr(arguments.log_format);
     let settings = &loaded.settings;
+    let seen = reload::Look::at(settings);
     let set = open_sound_rules(&settings.job.rules, None, answer_order(settings))?;
     let findings = unbound(&loaded, &set);
     eprint!("{}", render_all(&findings, terminal::colour_of_errors()));
@@ -81,7 +82,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let console = console(settings, &observers)?;
     let decisions = decision_settings(settings).map_err(Failure::usage)?;
     let in_force = InForce::new(set, decisions);
-    let core = run_with_changes(settings, &in_force, &clock, &identity, observers, &stop)?;
+    let core = run_with_changes((settings, seen), &in_force, &clock, &identity, observers, &stop)?;
     drop(console);
     let counts = core.counts();
     tracing::info!(
@@ -97,7 +98,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 
 /// The job, and beside it those who watch its rules folder and its audit topic.
 fn run_with_changes(
-    settings: &Settings,
+    (settings, seen): (&Settings, reload::Look),
     in_force: &InForce,
     clock: &SystemClock,
     identity: &Identity,
@@ -119,21 +120,20 @@ fn run_with_changes(
         changes: changes.clone(),
         ended: &ended,
     });
-    if let Some(follower) = &follower {
-        follower.catch_up()?;
-    }
-    let told = in_force.judging();
+    let sets = follower.as_ref().map_or(Ok(KnownSets::default()), switches::Follower::catch_up)?;
+    in_force.replacing(in_force.whole(), in_force.judging())();
     let job = start(
         settings,
         in_force,
         clock,
         identity,
         Some(observers),
-        Some(Changes { receiver: taken_up, peers }),
+        Some(Changes { receiver: taken_up, peers, sets }),
     )?;
-    let watch = reload::Watch { settings, in_force, changes, asked: &asked, ended: &ended };
+    let stopped = in_force.stopped();
+    let watch = reload::Watch { settings, in_force, seen, stopped, changes, asked: &asked, ended: &ended };
     std::thread::scope(|scope| {
-        scope.spawn(|| watch.run(told));
+        scope.spawn(|| watch.run());
         if let Some(follower) = &follower {
             scope.spawn(|| follower.run());
         }

@@ -68,7 +68,7 @@ async fn readyz(State(told): State<Told>) -> Response {
     let progress = match readiness.phase {
         Phase::Starting => 0.0,
         Phase::Recovering { progress } => progress,
-        Phase::Running | Phase::Draining | Phase::Stopped => 1.0,
+        Phase::Agreeing | Phase::Running | Phase::Draining | Phase::Stopped => 1.0,
     };
     let body = json!({
         "ready": readiness.waits_for.is_none(),

@@ -17,6 +17,8 @@ pub enum Phase {
         /// The share that is done, from 0 to 1.
         progress: f64,
     },
+    /// Its windows are filled, and it waits for other instances to have the same rules.
+    Agreeing,
     /// It answers events.
     Running,
     /// It finishes what is under way.
@@ -31,6 +33,7 @@ impl Phase {
         match self {
             Self::Starting => "starting",
             Self::Recovering { .. } => "recovering",
+            Self::Agreeing => "agreeing",
             Self::Running => "running",
             Self::Draining => "draining",
             Self::Stopped => "stopped",
@@ -126,6 +129,7 @@ impl Health {
             Phase::Running => 2,
             Phase::Draining => 3,
             Phase::Stopped => 4,
+            Phase::Agreeing => 5,
         };
         self.turned(now);
         self.phase.store(code, Ordering::Release);
@@ -148,6 +152,7 @@ impl Health {
             1 => Phase::Recovering { progress: f64::from_bits(self.progress.load(Ordering::Relaxed)) },
             2 => Phase::Running,
             3 => Phase::Draining,
+            5 => Phase::Agreeing,
             _ => Phase::Stopped,
         }
     }
@@ -163,7 +168,7 @@ impl Health {
         let age = self.turn_age(now);
         let limit = match phase {
             Phase::Starting => self.limits.start,
-            Phase::Recovering { .. } | Phase::Running => self.limits.turn,
+            Phase::Recovering { .. } | Phase::Agreeing | Phase::Running => self.limits.turn,
             Phase::Draining => self.limits.drain,
             Phase::Stopped => return Liveness::Hung { reason: "the job has ended".to_owned() },
         };
@@ -186,6 +191,7 @@ impl Health {
         let waits_for = match phase {
             Phase::Starting => Some("brokers to be reached and partitions to be assigned"),
             Phase::Recovering { .. } => Some("windows to be rebuilt from the history and the topics"),
+            Phase::Agreeing => Some("other instances to have the same rules, for a minute at most"),
             Phase::Running if partitions.is_none() => Some("partitions to be assigned"),
             Phase::Running => None,
             Phase::Draining => Some("nothing: the job is shutting down"),

@@ -11,11 +11,11 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use serde_json::{Value, json};
 
-use super::agreement::Peers;
+use super::agreement::{KnownSets, Peers};
 use super::incarnation::Incarnation;
 use super::job::{JobError, JobEvent};
 use super::recover;
-use super::reload::{NextParts, Wanted};
+use super::reload::Wanted;
 use crate::checkpoint::PartitionCommit;
 use crate::event::{Coordinates, EventTime, Offset, Partition};
 use crate::rules::{Standings, Switch};
@@ -24,16 +24,8 @@ use crate::source::kafka::Assigned;
 
 /// A change, prepared.
 pub enum Change {
-    /// Another rule set or other weights are to be in force: [`Job::parts`](super::Job::parts) makes their parts from
-    /// here on.
-    Rules {
-        /// Makes parts that follow others.
-        next: NextParts,
-        /// Their version.
-        version: String,
-        /// What is different, for the audit.
-        about: Value,
-    },
+    /// Another rule set or other weights are to be in force.
+    Rules(Wanted),
     /// The rules folder or the weights changed and can't be used; those in force stay.
     Refused {
         /// Why.
@@ -55,6 +47,8 @@ pub struct Changes {
     pub receiver: Receiver<Change>,
     /// Other instances, with which changed rules are agreed on; none: there are no others, or no audit to speak through.
     pub peers: Option<Arc<Peers>>,
+    /// What the sets held that answered before this process started.
+    pub sets: KnownSets,
 }
 
 /// How a change went.
@@ -90,9 +84,7 @@ impl Incarnation<'_> {
             self.job.changes.as_ref().and_then(|changes| changes.receiver.try_recv().ok())
         {
             match change {
-                Change::Rules { next, version, about } => {
-                    self.make(Wanted { next, version, about }, stop, watch)?;
-                }
+                Change::Rules(wanted) => self.make(wanted, stop, watch)?,
                 Change::Refused { reason } => {
                     self.audit("reload_refused", json!({"reason": reason}))?;
                     self.observe_reload("refused");

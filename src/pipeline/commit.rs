@@ -151,7 +151,7 @@ impl Incarnation<'_> {
 
     pub(super) fn commits(&mut self) -> Vec<PartitionCommit> {
         self.already.take_if(|already| already.done(&self.offsets));
-        let Self { offsets, parts, table, counts, job, complete_from, already, .. } = self;
+        let Self { offsets, parts, table, counts, job, complete_from, already, first_read, .. } = self;
         let ruleset = parts.ruleset.clone();
         let core = &mut parts.core;
         let watermark = Some(core.watermarks().current()).filter(|watermark| *watermark != i64::MIN);
@@ -162,7 +162,7 @@ impl Incarnation<'_> {
             let note = Note {
                 watermark,
                 latest: core.watermarks().latest(index, stream),
-                ruleset: ruleset.clone(),
+                ruleset: first_read.answered_before(partition).unwrap_or_else(|| ruleset.clone()),
                 partitions: counts.get(&partition.topic).copied().unwrap_or_default(),
                 generation: job.policy.recovery.generation(stream),
                 complete_from: *complete_from,

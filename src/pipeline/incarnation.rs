@@ -14,6 +14,7 @@ use crossbeam_channel::RecvTimeoutError;
 
 use super::already::AlreadySent;
 use super::commit::Pruning;
+use super::first_read::FirstRead;
 use super::job::{Job, JobError, JobEvent};
 use super::latencies::{self, Latencies};
 use super::messages::{MessageContext, decision_messages, messages, summary_messages};
@@ -22,7 +23,7 @@ use super::parts::Parts;
 use super::quarantine::Measured;
 use super::recover;
 use super::refusal::Refusal;
-use super::reload::Making;
+use super::reload::{Making, Wanted};
 use super::turns::Turns;
 use super::{Core, StepOutcome};
 use crate::checkpoint::{Note, Offsets, PartitionCommit, Position};
@@ -75,8 +76,7 @@ pub(super) struct Incarnation<'a> {
     pub(super) parts: Parts,
     pub(super) history: Option<Writer>,
     pub(super) step: u64,
-    /// Whether the audit knows that this life answers.
-    started: bool,
+    pub(super) first_read: FirstRead,
     turns: Turns,
     /// Whether a transaction of before ended in part.
     hung: bool,
@@ -107,6 +107,8 @@ pub(super) struct Incarnation<'a> {
     pub(super) assigned: Option<Assigned>,
     /// Rules that are made ready to take over.
     pub(super) making: Option<Making>,
+    /// Rules that were in the making when the life before ended.
+    pub(super) wanted: Option<Wanted>,
 }
 
 impl<'a> Incarnation<'a> {
@@ -136,7 +138,7 @@ impl<'a> Incarnation<'a> {
             parts,
             history: None,
             step: 0,
-            started: false,
+            first_read: FirstRead::of(birth),
             turns: Turns::default(),
             hung,
             already: None,
@@ -154,6 +156,7 @@ impl<'a> Incarnation<'a> {
             delivered: false,
             assigned: None,
             making: None,
+            wanted: None,
         })
     }
 
@@ -195,6 +198,9 @@ impl<'a> Incarnation<'a> {
                 KafkaEvent::Error(fault) => return Err(fault.into()),
             }
             self.take_changes(stop, watch)?;
+            if self.first_read.held {
+                self.begin()?;
+            }
             self.commit()?;
             self.observe();
             self.quarantine(watch)?;
@@ -205,7 +211,7 @@ impl<'a> Incarnation<'a> {
     /// Finishes what is under way, commits it, closes the history and leaves the group.
     pub(super) fn end(mut self) -> Result<Core, JobError> {
         self.observe_phase(Phase::Draining);
-        if self.started {
+        if self.first_read.started || self.first_read.held {
             self.audit("stopped", serde_json::Value::Null)?;
         }
         self.drain()?;
@@ -377,7 +383,7 @@ impl<'a> Incarnation<'a> {
     ) -> Result<(), JobError> {
         let partitions: Vec<Partition> =
             assigned.partitions.iter().map(|assignment| assignment.partition.clone()).collect();
-        let making = self.making.take();
+        let wanted = self.making.take().map(|making| making.wanted.clone()).or(self.wanted.take());
         watch(JobEvent::Assigned(&partitions));
         self.observe_assigned(&partitions);
         self.table = Arc::clone(&assigned.table);
@@ -401,14 +407,9 @@ impl<'a> Incarnation<'a> {
         self.expect_all();
         self.recall_labels(stop)?;
         self.assigned = Some(assigned.clone());
-        if !self.started {
-            self.started = true;
-            self.audit("started", self.rules_in_force())?;
-        }
-        let from = from.into_iter().map(|position| (position.partition, position.next)).collect();
-        self.source.begin(assigned, from)?;
+        self.begin()?;
         // Windows of other partitions are filled now than those it was made ready for.
-        making.map_or(Ok(()), |making| self.make(making.again(), stop, watch))
+        wanted.map_or(Ok(()), |wanted| self.make(wanted, stop, watch))
     }
 
     /// Lets the watermark wait for every partition that is read, until it is found idle.
@@ -449,6 +450,7 @@ impl<'a> Incarnation<'a> {
             return Err(JobError::Lost);
         }
         self.drain()?;
+        self.first_read.held = false;
         // The core stays as it is: if the same partitions come back, it goes on with them.
         self.last_record.clear();
         if let Some(history) = &self.history {
@@ -466,7 +468,7 @@ impl<'a> Incarnation<'a> {
         };
         let quiet: Vec<u32> =
             self.last_record.iter().filter(|(_, last)| silent(last)).map(|(index, _)| *index).collect();
-        if quiet.is_empty() {
+        if quiet.is_empty() || self.first_read.held {
             return Ok(());
         }
         self.hand_idle(&quiet);

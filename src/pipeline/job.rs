@@ -184,6 +184,8 @@ impl Job<'_> {
             failures = if incarnation.delivered() { 0 } else { failures + 1 };
             self.observe_end(&ended, incarnation.transaction_open());
             watch(JobEvent::Restarting(&ended));
+            let wanted = incarnation.making.take().map(|making| making.wanted.clone());
+            let wanted = wanted.or(incarnation.wanted.take());
             incarnation.discard();
             incarnation = loop {
                 self.wait(stop, RESTART_WAITS[failures.min(RESTART_WAITS.len() - 1)]);
@@ -197,6 +199,7 @@ impl Job<'_> {
                     Err(error) => return Err(error),
                 }
             };
+            incarnation.wanted = wanted;
         }
     }
 

@@ -222,13 +222,11 @@ impl Incarnation<'_> {
         }
     }
 
-    /// The rules in force, for the audit.
-    pub(super) fn rules_in_force(&self) -> serde_json::Value {
+    /// Id and version of each rule in force.
+    pub(super) fn versions(&self) -> BTreeMap<String, String> {
         let makers = [&self.parts.on_arrival, &self.parts.in_order];
         let rules = makers.iter().flat_map(|maker| maker.rules().iter());
-        let version = |rule: &crate::rules::Rule| (rule.header.id.clone(), serde_json::json!(rule.version));
-        let rules: serde_json::Map<String, serde_json::Value> = rules.map(version).collect();
-        serde_json::json!({"to": self.parts.ruleset, "rules": rules})
+        rules.map(|rule| (rule.header.id.clone(), rule.version.clone())).collect()
     }
 
     /// Tells what rules did so far, before their places go to others.

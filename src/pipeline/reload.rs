@@ -34,8 +34,12 @@ const BATCHES_WAITING_MAX: usize = 8_192;
 const SWAP_WAIT: Duration = Duration::from_secs(10);
 
 /// Rules that are to be in force.
-pub(super) struct Wanted {
+#[derive(Clone)]
+pub struct Wanted {
+    /// Makes parts that follow others.
     pub next: NextParts,
+    /// Called as they take over: from then on [`Job::parts`](super::Job::parts) makes their parts.
+    pub take: Arc<dyn Fn() + Send + Sync>,
     /// Their version.
     pub version: String,
     /// What is different, for the audit.
@@ -44,10 +48,7 @@ pub(super) struct Wanted {
 
 /// Rules in the making.
 pub(super) struct Making {
-    next: NextParts,
-    /// Their version.
-    pub(super) version: String,
-    about: Value,
+    pub(super) wanted: Wanted,
     /// Since when this instance is ready, where it waits for others.
     pub(super) ready_since: Option<Duration>,
     /// What was made where no window had to be filled.
@@ -58,13 +59,6 @@ pub(super) struct Making {
     told: Receiver<Told>,
     signs: Arc<Signs>,
     forked: bool,
-}
-
-impl Making {
-    /// What is to be made ready again.
-    pub(super) fn again(&self) -> Wanted {
-        Wanted { next: Arc::clone(&self.next), version: self.version.clone(), about: self.about.clone() }
-    }
 }
 
 impl Drop for Making {
@@ -82,18 +76,18 @@ impl Incarnation<'_> {
         watch: &mut impl FnMut(JobEvent<'_>),
     ) -> Result<(), JobError> {
         self.making = None;
-        let Wanted { next, version, about } = wanted;
         if self.assigned.is_none() {
             // There are no windows yet: those of what is assigned are filled for the rules in force then.
             let (began, from) = (self.job.clock.elapsed(), self.parts.ruleset.clone());
+            (wanted.take)();
             self.parts = (self.job.parts)()?;
-            return self.reloaded((&from, about, Vec::new()), (false, began), watch);
+            return self.reloaded((&from, wanted.about, Vec::new()), (false, began), watch);
         }
         let (hand, handed) = bounded(BATCHES_WAITING_MAX);
         let (tell, told) = bounded(2);
         let signs = Arc::new(Signs::default());
         let filling = Filling {
-            next: Arc::clone(&next),
+            next: Arc::clone(&wanted.next),
             before: self.parts.before(),
             place: self.place(),
             consumer: self.job.consumer.clone(),
@@ -107,12 +101,10 @@ impl Incarnation<'_> {
         };
         let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(move || filling.run());
         if let Err(error) = thread {
-            return self.stand_still(&error.to_string(), about, stop, watch);
+            return self.stand_still(&error.to_string(), wanted, stop, watch);
         }
         self.making = Some(Making {
-            next,
-            version,
-            about,
+            wanted,
             ready_since: None,
             done: None,
             without: Vec::new(),
@@ -149,8 +141,8 @@ impl Incarnation<'_> {
         }
         let Some(making) = &self.making else { return Ok(()) };
         if making.signs.rows_waiting.load(Ordering::Relaxed) > ROWS_WAITING_MAX {
-            let about = making.about.clone();
-            return self.stand_still("events come faster than windows are filled", about, stop, watch);
+            let wanted = making.wanted.clone();
+            return self.stand_still("events come faster than windows are filled", wanted, stop, watch);
         }
         if !making.signs.caught_up.load(Ordering::Acquire) || !self.agreed()? {
             return Ok(());
@@ -162,8 +154,8 @@ impl Incarnation<'_> {
         match making.told.recv_timeout(SWAP_WAIT) {
             Ok(Told::Done(done)) => self.made(*done, began, (stop, watch)),
             _ => {
-                let about = making.about.clone();
-                self.stand_still("they did not catch up in time", about, stop, watch)
+                let wanted = making.wanted.clone();
+                self.stand_still("they did not catch up in time", wanted, stop, watch)
             }
         }
     }
@@ -227,26 +219,27 @@ impl Incarnation<'_> {
         (stop, watch): (&AtomicBool, &mut impl FnMut(JobEvent<'_>)),
     ) -> Result<(), JobError> {
         let Some(making) = self.making.take() else { return Ok(()) };
-        let (about, without) = (making.about.clone(), making.without.clone());
+        let (wanted, without) = (making.wanted.clone(), making.without.clone());
         let Successor { parts, filled, complete_from } = match done {
             Ok(successor) => successor,
-            Err(error) => return self.stand_still(&error.to_string(), about, stop, watch),
+            Err(error) => return self.stand_still(&error.to_string(), wanted, stop, watch),
         };
         self.flush_rules();
         let from = self.parts.ruleset.clone();
         if let Err(error) = self.parts.succeed(parts, filled, complete_from) {
-            return self.stand_still(&error.to_string(), about, stop, watch);
+            return self.stand_still(&error.to_string(), wanted, stop, watch);
         }
+        (wanted.take)();
         self.complete_from = self.complete_from.max(complete_from);
         self.keeps_for_other_rules();
-        self.reloaded((&from, about, without), (filled != Filled::Not, began), watch)
+        self.reloaded((&from, wanted.about, without), (filled != Filled::Not, began), watch)
     }
 
     /// Windows can't be filled beside the rules in force: they are filled with nothing answered meanwhile.
     fn stand_still(
         &mut self,
         cause: &str,
-        about: Value,
+        wanted: Wanted,
         stop: &AtomicBool,
         watch: &mut impl FnMut(JobEvent<'_>),
     ) -> Result<(), JobError> {
@@ -257,8 +250,9 @@ impl Incarnation<'_> {
         self.making = None;
         let (began, from) = (self.job.clock.elapsed(), self.parts.ruleset.clone());
         self.flush_rules();
+        (wanted.take)();
         self.refill(stop, watch)?;
-        self.reloaded((&from, about, Vec::new()), (true, began), watch)
+        self.reloaded((&from, wanted.about, Vec::new()), (true, began), watch)
     }
 
     /// Tells that other rules are in force.
@@ -273,7 +267,8 @@ impl Incarnation<'_> {
         self.observe_reload("done");
         self.observe_rule_set();
         let mut what = json!({
-            "from": from, "to": version, "rules": about, "windows_filled": filled, "pause_ms": pause.as_millis() as u64,
+            "from": from, "to": version, "rules": about, "versions": self.versions(), "windows_filled": filled,
+            "pause_ms": pause.as_millis() as u64,
         });
         if !without.is_empty() {
             what["without"] = json!(without);

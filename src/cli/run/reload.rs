@@ -6,7 +6,7 @@
 //! a look at once. Whatever is wrong with new rules or weights, those in force stay, both: weights belong to the rules
 //! that they were fitted with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::cli::in_force::{InForce, Judging};
 use crate::cli::service::{answer_order, check_shared_out, next_parts, parts};
 use crate::decision::{Combination, DecisionSettings};
 use crate::diagnostic::{Colour, Severity, render_all};
-use crate::pipeline::{Change, version_with};
+use crate::pipeline::{Change, Wanted, version_with};
 use crate::rules::{RuleFiles, RuleSet, differences, fingerprint};
 use crate::settings::Settings;
 
@@ -31,6 +31,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 pub(super) struct Watch<'a> {
     pub settings: &'a Settings,
     pub in_force: &'a InForce,
+    /// What was there before the rules and weights were read that the job began with, so that no change is missed.
+    pub seen: Look,
+    /// Rules that were stopped then.
+    pub stopped: BTreeSet<String>,
     pub changes: Sender<Change>,
     /// Set by SIGHUP.
     pub asked: &'a AtomicBool,
@@ -40,26 +44,30 @@ pub(super) struct Watch<'a> {
 
 /// Fingerprints of what is watched; none where it is not there.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Look {
+pub(super) struct Look {
     rules: Option<u64>,
     weights: Option<u64>,
 }
 
-impl Watch<'_> {
-    fn look(&self) -> Look {
-        let weights = weights_file(self.settings).and_then(|file| fingerprint(file).ok());
-        Look { rules: fingerprint(&self.settings.job.rules).ok(), weights }
+impl Look {
+    pub(super) fn at(settings: &Settings) -> Self {
+        let weights = weights_file(settings).and_then(|file| fingerprint(file).ok());
+        Self { rules: fingerprint(&settings.job.rules).ok(), weights }
     }
+}
 
-    /// Looks until the job has ended, which began with what is `told`.
-    pub(super) fn run(&self, mut told: Judging) {
-        let (mut taken, mut stopped) = (self.look(), self.in_force.stopped());
+impl Watch<'_> {
+    /// Looks until the job has ended.
+    pub(super) fn run(&self) {
+        let (mut taken, mut stopped) = (self.seen, self.stopped.clone());
         let mut last = taken;
         // The folder that the rules in force were read from.
         let mut rules_in_force = taken.rules;
+        // What was sent last; it may still be in the making.
+        let mut sent = self.in_force.whole();
         while !self.ended.load(Ordering::Relaxed) {
             std::thread::sleep(LOOK_INTERVAL);
-            let now = self.look();
+            let now = Look::at(self.settings);
             let settled = now == last;
             last = now;
             let asked = self.asked.swap(false, Ordering::Relaxed);
@@ -71,15 +79,16 @@ impl Watch<'_> {
             // A rule that was stopped leaves the rules in force, whatever is in the folder.
             let read = if changed {
                 taken = now;
-                self.read(asked || now.rules != rules_in_force)
+                self.read(&sent, asked || now.rules != rules_in_force)
             } else {
-                Ok(())
+                Ok(sent.clone())
             };
             let change = match read {
-                Ok(()) => {
+                Ok(next) => {
                     stopped = now_stopped;
                     rules_in_force = if changed { now.rules } else { rules_in_force };
-                    self.change(&mut told)
+                    sent = next.clone();
+                    self.change(next)
                 }
                 Err(reason) => {
                     tracing::error!(%reason, "the rules in force stay");
@@ -92,11 +101,10 @@ impl Watch<'_> {
         }
     }
 
-    /// Takes up what is there now, or says why it can't be in force.
-    fn read(&self, rules_too: bool) -> Result<(), String> {
-        let before = self.in_force.whole();
+    /// What is there now, or why it can't be in force.
+    fn read(&self, sent: &Judging, rules_too: bool) -> Result<Judging, String> {
         let alerts = self.in_force.known_alerts();
-        let set = if rules_too { self.rules(&before.set, &alerts)? } else { before.set };
+        let set = if rules_too { self.rules(&sent.set, &alerts)? } else { Arc::clone(&sent.set) };
         if let Some(file) = weights_file(self.settings) {
             tracing::info!(file = %file.display(), "the weights are read again");
         }
@@ -104,17 +112,18 @@ impl Watch<'_> {
         if let Some(Combination::Logistic { weights }) = decisions.as_ref().map(|own| &own.combination) {
             misfits(weights, &set).iter().for_each(|misfit| tracing::warn!("{misfit}"));
         }
-        self.in_force.replace(Judging { set, decisions });
-        Ok(())
+        Ok(Judging { set, decisions })
     }
 
-    /// What is to be in force now, beside what the job was told last.
-    fn change(&self, told: &mut Judging) -> Change {
-        let next = self.in_force.judging();
-        let version = version_with(&next.set.version, next.decisions.as_ref());
-        let about = difference(told, &next);
-        *told = next.clone();
-        Change::Rules { next: next_parts(self.settings, next, self.in_force.known_alerts()), version, about }
+    /// The change to what is there now.
+    fn change(&self, whole: Judging) -> Change {
+        let next = self.in_force.without_stopped(&whole);
+        Change::Rules(Wanted {
+            version: version_with(&next.set.version, next.decisions.as_ref()),
+            about: difference(&self.in_force.taken(), &next),
+            next: next_parts(self.settings, next.clone(), self.in_force.known_alerts()),
+            take: Arc::new(self.in_force.replacing(whole, next)),
+        })
     }
 
     /// The folder, compiled.

@@ -11,7 +11,7 @@ use crate::cli::failure::Failure;
 use crate::cli::in_force::InForce;
 use crate::cli::rules::{audited, turn_of};
 use crate::cli::service::source_failure;
-use crate::pipeline::{Change, KnownInstances, Peers};
+use crate::pipeline::{Change, KnownInstances, KnownSets, Peers};
 use crate::rules::{Standings, Switch};
 use crate::source::kafka::{Followed, KafkaSettings, TopicReader};
 
@@ -37,18 +37,22 @@ pub(super) struct Follower<'a> {
 }
 
 impl Follower<'_> {
-    /// Reads all turns so far, so that the first answer knows them.
-    pub(super) fn catch_up(&self) -> Result<TopicReader, Failure> {
+    /// Reads all turns so far and what instances said, so that the first answer knows them; hands on what rule sets held.
+    pub(super) fn catch_up(&self) -> Result<KnownSets, Failure> {
         let reader = TopicReader::open(self.kafka, self.client_id, self.topic)
             .map_err(|error| source_failure(&error))?;
-        let mut standings = Standings::default();
+        let (mut standings, mut sets) = (Standings::default(), KnownSets::default());
+        let mut known = KnownInstances::default();
         let mut silence = 0;
         let followed = reader.follow(|event| match event {
             Followed::Record(record) => {
                 silence = 0;
-                if let Some(turn) = turn_of(&audited(&record, self.job)) {
+                let event = audited(&record, self.job);
+                if let Some(turn) = turn_of(&event) {
                     standings.turn(turn);
                 }
+                known.note(&event);
+                sets.note(&event);
                 true
             }
             Followed::CaughtUp => false,
@@ -75,7 +79,10 @@ impl Follower<'_> {
             );
         }
         self.in_force.set_standings(standings);
-        Ok(reader)
+        if let Some(peers) = &self.peers {
+            peers.set(known);
+        }
+        Ok(sets)
     }
 
     /// Tells of every turn from here on, until the job has ended. A topic that can't be read for a while is tried again.
