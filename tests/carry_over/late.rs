@@ -1,0 +1,70 @@
+//! Rules that come late, and a store that can not be read for a while.
+
+use super::*;
+
+#[test]
+fn a_rule_of_last_rows_begins_where_the_history_does_and_is_whole_once_the_topic_was_read_again() {
+    let all = rows(17);
+    let (first, rest) = all.split_at(1_500);
+    let mut kept = Kept::new(Made::of(&[QUERIES[6]], Order::OnArrival));
+    first.chunks(50).for_each(|rows| drop(kept.take(rows)));
+    kept.prune();
+    assert!(kept.plans().iter().all(|plan| plan.complete && plan.starts.is_some_and(|first| first.0 > 0)));
+    // The first rule that asks for rows however old they are.
+    kept.made = Made::of(&[QUERIES[6], QUERIES[0]], Order::OnArrival);
+    kept.core = kept.made.core();
+    let (second, third) = rest.split_at(1_000);
+    second.chunks(50).for_each(|rows| drop(kept.take(rows)));
+    kept.writer.flush(Duration::from_secs(60)).expect("all is written");
+    let before = kept.held();
+    kept.prune();
+    assert!(kept.held() < before, "old rows go though nobody knows what was before them");
+    assert_eq!(carried(kept.folder.path()).len(), 2);
+    let payments =
+        |kept: &mut Kept| kept.plans().into_iter().filter(|plan| plan.stream == 0).collect::<Vec<_>>();
+    let plans = payments(&mut kept);
+    assert!(plans.iter().all(|plan| plan.complete && plan.whole_from.is_some()), "{plans:?}");
+
+    // What a restart does that finds all rows in the topic.
+    kept.writer = writer(&kept.history, &kept.made.contract, kept.settings.clone(), 0);
+    table().iter().for_each(|own| kept.writer.start_at(&own.partition, Offset(0), i64::MIN));
+    kept.core = kept.made.core();
+    let read: Vec<Row> = first.iter().chain(second).cloned().collect();
+    read.chunks(50).for_each(|rows| drop(kept.take(rows)));
+    kept.prune();
+    let plans = payments(&mut kept);
+    assert!(plans.iter().all(|plan| plan.complete && plan.whole_from.is_none()), "{plans:?}");
+    assert_eq!(carried(kept.folder.path()).len(), 2);
+    kept.restart();
+    let mut whole = kept.made.core();
+    read.chunks(50).for_each(|rows| drop(whole.step(fetched(rows)).expect("the engine goes on")));
+    for rows in third.chunks(50) {
+        let expected = hits(&whole.step(fetched(rows)).expect("the engine goes on"));
+        assert_eq!(hits(&kept.take(rows)), expected);
+    }
+}
+
+#[test]
+fn a_carry_over_that_can_not_be_read_now_stays_where_it_is() {
+    let mut kept = Kept::new(Made::of(&QUERIES, Order::OnArrival));
+    let all = rows(19);
+    let (first, rest) = all.split_at(2_000);
+    first.chunks(50).for_each(|rows| drop(kept.take(rows)));
+    kept.prune();
+    let paths = carried(kept.folder.path());
+    assert_eq!(paths.len(), 3);
+    let bytes: Vec<Vec<u8>> = paths.iter().map(|path| std::fs::read(path).expect("a file")).collect();
+    for path in &paths {
+        std::fs::remove_file(path).expect("a file");
+        // Neither there nor gone: opening it fails.
+        std::os::unix::fs::symlink(path, path).expect("a link");
+    }
+    rest.chunks(50).for_each(|rows| drop(kept.take(rows)));
+    kept.look();
+    assert!(paths.iter().all(|path| path.is_symlink()));
+    for (path, bytes) in paths.iter().zip(bytes) {
+        std::fs::remove_file(path).expect("a link");
+        std::fs::write(path, bytes).expect("a file");
+    }
+    kept.restart();
+}
