@@ -61,7 +61,10 @@ start_node() {
     setsid nohup java $(java_options) "-Dlog4j2.configurationFile=$here/log4j2.xml" \
         -cp "$jars/lib/*" kafka.Kafka "$dir/node-$1/server.properties" \
         >>"$dir/node-$1/log" 2>&1 </dev/null &
-    echo $! >"$dir/node-$1/pid"
+    local pid=$!
+    echo "$pid" >"$dir/node-$1/pid"
+    # On a busy machine it is not Java for a moment; that it ended is seen by whoever waits for it.
+    until running "$1" || ! kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
 }
 
 # brokers_seen N: how many brokers the node names when asked for metadata; no client needed.

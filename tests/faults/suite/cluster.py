@@ -40,9 +40,11 @@ class Cluster:
         subprocess.run([str(KAFKA / "down"), "--dir", str(self.folder)], check=False, stdout=subprocess.DEVNULL)
 
     def node(self, action, number=1):
-        subprocess.run(
-            [str(KAFKA / "node"), action, str(number), "--dir", str(self.folder)], check=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        done = subprocess.run(
+            [str(KAFKA / "node"), action, str(number), "--dir", str(self.folder)], check=False,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"node {number}: {action} failed: {done.stderr}")
 
     def lost_ends(self):
         """How often a broker has forgotten to end a transaction that was decided (KAFKA-20734)."""
