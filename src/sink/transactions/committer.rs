@@ -200,6 +200,8 @@ pub(in crate::sink) struct Reports {
 struct Notes {
     failure: Option<String>,
     refused: Vec<(Coordinates, Destination)>,
+    /// The broker does not take this host's time.
+    wrong_clock: bool,
 }
 
 impl Reports {
@@ -240,6 +242,10 @@ impl Reports {
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // Of a request with several messages the library tells each that it is invalid, and why in its log only.
+        if message.contains("Invalid timestamp") {
+            self.notes().wrong_clock = true;
+        }
         log_line(level, facility, message);
     }
 
@@ -265,11 +271,13 @@ impl ProducerContext for Reports {
         let Err((error, message)) = result else { return };
         let mut notes = self.notes();
         let mut reason = format!("topic `{}` did not take a message: {}", message.topic(), words(error));
-        if *error == KafkaError::MessageProduction(RDKafkaErrorCode::InvalidTimestamp) {
+        let timestamp = *error == KafkaError::MessageProduction(RDKafkaErrorCode::InvalidTimestamp);
+        let wrong_clock = timestamp || notes.wrong_clock;
+        if wrong_clock {
             reason.extend(["; ", WRONG_CLOCK]);
         }
         notes.failure.get_or_insert(reason);
-        if about_itself(error) {
+        if about_itself(error) && !wrong_clock {
             notes.refused.push((*about).clone());
         }
     }
