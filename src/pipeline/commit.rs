@@ -60,10 +60,10 @@ impl Incarnation<'_> {
         if let (Some(receipt), true) = (receipt, self.sink.transactions().is_some()) {
             self.pruning.committed = receipt.step();
         }
-        if let (Some(receipt), Some((step, _))) = (receipt, &self.waiting_commit)
-            && receipt.step() >= *step
-            && let Some((step, commits)) = self.waiting_commit.take()
-        {
+        // Its receipt may have come before the commit was due: where nothing follows there is no other.
+        self.received = receipt.map_or(self.received, |receipt| receipt.step());
+        let received = self.received;
+        if let Some((step, commits)) = self.waiting_commit.take_if(|(step, _)| *step <= received) {
             self.ask_commit(step, commits)?;
         }
         let ended = self.source.commits();

@@ -98,6 +98,8 @@ pub(super) struct Incarnation<'a> {
     last_record: BTreeMap<u32, (Duration, usize)>,
     pub(super) last_commit: Duration,
     pub(super) pruning: Pruning,
+    /// The last step whose receipt has come.
+    pub(super) received: u64,
     /// At-least-once: a commit that waits for the receipt of a step.
     pub(super) waiting_commit: Option<(u64, Vec<PartitionCommit>)>,
     /// When a commit was last asked for.
@@ -151,6 +153,7 @@ impl<'a> Incarnation<'a> {
             last_record: BTreeMap::new(),
             last_commit: Duration::ZERO,
             pruning: Pruning::default(),
+            received: 0,
             waiting_commit: None,
             commit_asked: None,
             delivered: false,
