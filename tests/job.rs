@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 use tollgate::event::{Clock, SystemClock};
@@ -158,4 +159,31 @@ pub(crate) fn stop(mut job: Child) -> Option<i32> {
 pub(crate) fn signal(job: &Child, signal: &str) {
     let id = job.id().to_string();
     assert!(Command::new("kill").args([signal, &id]).status().expect("kill runs").success());
+}
+
+#[test]
+fn the_offsets_of_the_last_events_are_committed_though_nothing_comes_after_them() {
+    let query = "SELECT tx_id, card_id, amount FROM payments WHERE amount > 100";
+    let bench = Bench::new(&[("large.sql", rule("large", "live", 10, "", query))], "");
+    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
+    // Longer than it takes to answer: what was answered is known to be delivered before its commit is due.
+    bench
+        .scratch
+        .write("tollgate.toml", &settings.replace("delivery =", "commit_interval = \"1s\"\ndelivery ="));
+    let job = bench.start();
+    bench.pay("t1", "2026-01-01T00:00:00Z", "c1", "150.00");
+    bench.flush();
+    bench.wait_until("an alert", || !bench.lines("alerts.ndjson").is_empty());
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", bench.broker.bootstrap_servers())
+        .set("group.id", "bench")
+        .create()
+        .expect("a consumer");
+    let mut list = rdkafka::TopicPartitionList::new();
+    list.add_partition_range("payments", 0, 1);
+    bench.wait_until("a commit", || {
+        let committed = consumer.committed_offsets(list.clone(), WAIT).expect("an answer");
+        committed.elements().iter().any(|own| own.offset() == rdkafka::Offset::Offset(1))
+    });
+    assert_eq!(stop(job), Some(0));
 }
