@@ -312,9 +312,14 @@ fn a_topic_that_does_not_exist_stops_the_start() {
 }
 
 fn sink(broker: &EmbeddedBroker) -> KafkaSink {
+    lingering_sink(broker, 1)
+}
+
+/// One that waits so long for more messages of a request.
+fn lingering_sink(broker: &EmbeddedBroker, linger_ms: u32) -> KafkaSink {
     let topics = Topics { alerts: "alerts".to_owned(), dead_letters: "dead".to_owned(), ..Topics::default() };
     let client_id = "job".to_owned();
-    KafkaSink::start(KafkaSinkSettings { kafka: kafka(broker), client_id, topics, linger_ms: 1 })
+    KafkaSink::start(KafkaSinkSettings { kafka: kafka(broker), client_id, topics, linger_ms })
         .expect("a sink")
 }
 
@@ -443,7 +448,8 @@ fn an_alert_too_large_becomes_a_dead_letter_of_its_step() {
 #[test]
 fn a_request_refused_as_too_large_costs_only_the_alert_that_is() {
     let broker = EmbeddedBroker::start(&[("alerts", 1), ("dead", 1)]).expect("a broker");
-    let mut sink = sink(&broker);
+    // Both messages are there long before their request leaves.
+    let mut sink = lingering_sink(&broker, 200);
     sink.publish(step(1, &[b"first"])).expect("published");
     assert_eq!(sink.finish(GRACE).expect("finished").step(), 1);
     let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
