@@ -161,11 +161,11 @@ impl Front {
         let mut reaching = None;
         for name in &names.carried {
             match open(history, place, name)? {
-                Ok(source) => reaching = Some(source),
+                Ok(source) => {
+                    reaching = Some(source);
+                    break;
+                }
                 Err(reason) => tracing::warn!(%reason, "a carry-over of the history can't be used"),
-            }
-            if reaching.is_some() {
-                break;
             }
         }
         let Some(source) = reaching else { return Ok(whole) };

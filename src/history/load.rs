@@ -28,7 +28,7 @@ use super::plan::{Plan, Planned};
 use super::segment::{check, int64};
 use crate::decode::{DecodedBatch, Rows, StreamRows};
 use crate::event::{Contract, Stream};
-use crate::source::Partitions;
+use crate::source::{Partitions, index_of};
 
 /// Rows of a batch: enough that the cost of a batch vanishes, few enough to stay in the cache.
 const BATCH_ROWS: usize = 16_384;
@@ -64,7 +64,7 @@ pub(super) fn start(
 ) -> Result<Loader, HistoryError> {
     let mut sources = Vec::new();
     for plan in plans {
-        let index = partitions.iter().position(|known| known.partition == plan.place.partition);
+        let index = index_of(&partitions, &plan.place.partition);
         let stream = contract.streams.get(plan.stream).cloned();
         let (Some(index), Some(stream)) = (index, stream) else {
             return Err(HistoryError::Store {
@@ -75,7 +75,7 @@ pub(super) fn start(
         };
         sources.push(PartitionRows {
             history: history.clone(),
-            index: index as u32,
+            index,
             stream_index: plan.stream,
             stream,
             used: used.get(plan.stream).cloned().unwrap_or_default(),

@@ -24,6 +24,7 @@ use super::split::split;
 use super::writer::{Gate, Load, WriterSettings};
 use crate::decode::DecodedBatch;
 use crate::event::{Contract, Offset, Partition, crash_point};
+use crate::source::index_of;
 
 const BACKOFF_LEAST: Duration = Duration::from_secs(1);
 const BACKOFF_MOST: Duration = Duration::from_secs(30);
@@ -426,8 +427,7 @@ pub(super) fn spans(
         }
     }
     let of = |partition: &Partition| {
-        let index = batch.rows.partitions.iter().position(|known| known.partition == *partition);
-        index.map_or(i64::MIN, |index| latest[index])
+        index_of(&batch.rows.partitions, partition).map_or(i64::MIN, |index| latest[index as usize])
     };
     read.iter().map(|(partition, offsets)| (partition.clone(), offsets.clone(), of(partition))).collect()
 }

@@ -14,6 +14,7 @@ use crate::event::Offset;
 use crate::graph::Carrier;
 use crate::history::Old;
 use crate::sink::TransactionSink;
+use crate::source::index_of;
 use crate::source::kafka::{EndedCommits, KafkaSource};
 
 /// How often the history is told what is no longer needed: once in so many of its flushes, within these bounds.
@@ -57,12 +58,12 @@ impl Incarnation<'_> {
         for rejected in rejected {
             tracing::warn!(coordinates = %rejected.coordinates, reason = %rejected.reason, "a message was set aside as a dead letter");
         }
-        if let (Some(receipt), true) = (receipt, self.sink.transactions().is_some()) {
-            self.pruning.committed = receipt.step();
-        }
         // Its receipt may have come before the commit was due: where nothing follows there is no other.
         self.received = receipt.map_or(self.received, |receipt| receipt.step());
         let received = self.received;
+        if self.sink.transactions().is_some() {
+            self.pruning.committed = received;
+        }
         if let Some((step, commits)) = self.waiting_commit.take_if(|(step, _)| *step <= received) {
             self.ask_commit(step, commits)?;
         }
@@ -98,14 +99,12 @@ impl Incarnation<'_> {
         }
         self.pruning.looked = now;
         let committed = self.pruning.committed;
-        match self.pruning.waiting.take() {
-            // No restart goes on from before it.
-            Some((step, old)) if step <= committed => writer.prune(old),
-            Some(waiting) => {
-                self.pruning.waiting = Some(waiting);
-                return;
-            }
-            None => {}
+        // Once it is committed no restart goes on from before it.
+        if let Some((_, old)) = self.pruning.waiting.take_if(|(step, _)| *step <= committed) {
+            writer.prune(old);
+        }
+        if self.pruning.waiting.is_some() {
+            return;
         }
         let watermark = self.parts.core.watermarks().current();
         let Some(needed) = recover::needed_from(self, watermark) else { return };
@@ -156,9 +155,9 @@ impl Incarnation<'_> {
         let core = &mut parts.core;
         let watermark = Some(core.watermarks().current()).filter(|watermark| *watermark != i64::MIN);
         offsets.take(|partition| {
-            let index = table.iter().position(|known| known.partition == *partition);
-            let stream = index.map_or(0, |index| table[index].stream);
-            let index = index.and_then(|index| u32::try_from(index).ok()).unwrap_or(u32::MAX);
+            let index = index_of(table, partition);
+            let stream = index.map_or(0, |index| table[index as usize].stream);
+            let index = index.unwrap_or(u32::MAX);
             let note = Note {
                 watermark,
                 latest: core.watermarks().latest(index, stream),

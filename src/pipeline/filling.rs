@@ -22,7 +22,7 @@ use crate::event::{Offset, Partition};
 use crate::graph::{Lasting, Reach};
 use crate::history::History;
 use crate::source::kafka::{ConsumerSettings, Replay, ReplayRange, topic_bounds};
-use crate::source::{Fetched, Partitions};
+use crate::source::{Fetched, Partitions, index_of};
 
 /// Where reading stands between two batches.
 #[derive(Debug, Clone)]
@@ -137,12 +137,15 @@ impl Filling {
             contract: &parts.contract,
             policy: &self.policy,
         };
-        let sources = origins.sources(&needs)?;
-        let gaps: Vec<u32> = sources.with_gap(&self.table).collect();
+        let mut sources = origins.sources(&needs)?;
         let (mut earliest, mut from_history) = (BTreeMap::new(), 0);
         if let (Some(history), false) = (&self.history, sources.plans.is_empty()) {
-            let loader =
-                history.load(sources.plans, &parts.contract, &parts.used, Arc::clone(&self.table))?;
+            let loader = history.load(
+                std::mem::take(&mut sources.plans),
+                &parts.contract,
+                &parts.used,
+                Arc::clone(&self.table),
+            )?;
             for batch in loader {
                 self.go_on()?;
                 let batch = parts.core.without_repeats(batch?)?;
@@ -151,14 +154,10 @@ impl Filling {
                 parts.core.absorb(batch)?;
             }
         }
-        earliest.retain(|index, _| !gaps.contains(index));
+        sources.forget_below_gaps(&self.table, &mut earliest);
         let from_topics = self.replay(parts, &sources.ranges, &mut earliest)?;
-        let index = |partition: &Partition| {
-            let index = self.table.iter().position(|known| known.partition == *partition);
-            index.and_then(|index| u32::try_from(index).ok())
-        };
         let reaches = sources.incomplete.iter().map(|lacking| {
-            let earliest = index(&lacking.partition).and_then(|index| earliest.get(&index));
+            let earliest = index_of(&self.table, &lacking.partition).and_then(|index| earliest.get(&index));
             lacking.reaches(earliest.copied(), self.now)
         });
         Ok((reaches.max(), [from_history, from_topics]))

@@ -33,7 +33,7 @@ use crate::labels::Labels;
 use crate::metrics::Phase;
 use crate::sink::{Outgoing, Sink, SinkError, end_hanging, probe};
 use crate::source::kafka::{Assigned, KafkaEvent, KafkaSource, SourceError};
-use crate::source::{Fetched, Partitions, RawBatch};
+use crate::source::{Fetched, Partitions, RawBatch, index_of};
 
 /// Whether the process has started a job before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -372,8 +372,7 @@ impl<'a> Incarnation<'a> {
     }
 
     pub(super) fn index(&self, partition: &Partition) -> Option<u32> {
-        let index = self.table.iter().position(|known| known.partition == *partition)?;
-        u32::try_from(index).ok()
+        index_of(&self.table, partition)
     }
 
     /// Rebuilds the windows of partitions that were gained, and begins to read. The watermark waits for every

@@ -75,15 +75,15 @@ pub(super) fn recover(
     if let Some(from) = recovery.rehearse_from {
         recovery.delivered = delivered::read(run.job, from)?;
     }
-    let sources = run.job.origins(&run.parts.contract).sources(&needs(&returning))?;
+    let mut sources = run.job.origins(&run.parts.contract).sources(&needs(&returning))?;
     recovery.progress.to_replay =
         sources.ranges.iter().map(|range| (range.to.0 - range.from.0).max(0) as u64).sum();
     recovery.progress.to_absorb = sources.plans.iter().map(|plan| plan.rows).sum();
     run.observe_recovery(recovery.progress);
     watch(JobEvent::Recovering(recovery.progress));
-    let gaps: Vec<u32> = sources.with_gap(&run.table).collect();
-    let next_arrival = recovery.absorb_history(run, sources.plans, stop, watch)?;
-    recovery.earliest.retain(|index, _| !gaps.contains(index));
+    let plans = std::mem::take(&mut sources.plans);
+    let next_arrival = recovery.absorb_history(run, plans, stop, watch)?;
+    sources.forget_below_gaps(&run.table, &mut recovery.earliest);
     witness.compare()?;
     open_history(run, &returning, &sources.ranges, next_arrival)?;
     crash_point("during-recovery");

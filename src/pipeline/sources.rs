@@ -3,13 +3,15 @@
 //! Takes how far back rows of each partition are needed and up to which offset; hands on plans for the history,
 //! ranges of topics, and the partitions of which neither reaches back far enough.
 
+use std::collections::BTreeMap;
+
 use super::job::{Job, JobError};
 use super::refusal::RecoveryPolicy;
 use crate::event::{Contract, EventTime, Offset, Partition};
 use crate::graph::Lasting;
 use crate::history::{History, Plan, Wanted};
-use crate::source::SourcePartition;
 use crate::source::kafka::{ConsumerSettings, ReplayRange, first_records_at};
+use crate::source::{SourcePartition, index_of};
 
 /// Everything that rows can be read from again.
 pub(super) struct Origins<'a> {
@@ -91,13 +93,11 @@ impl Sources {
         });
     }
 
-    /// The partitions below whose gap rows say nothing of how far back windows are whole.
-    pub(super) fn with_gap<'a>(&'a self, table: &'a [SourcePartition]) -> impl Iterator<Item = u32> + 'a {
-        let gaps = self.incomplete.iter().filter(|incomplete| incomplete.gap);
-        gaps.filter_map(|incomplete| {
-            let index = table.iter().position(|known| known.partition == incomplete.partition);
-            index.and_then(|index| u32::try_from(index).ok())
-        })
+    /// Of the earliest rows of the history, by the partitions' indexes, leaves out those below a gap.
+    pub(super) fn forget_below_gaps(&self, table: &[SourcePartition], earliest: &mut BTreeMap<u32, i64>) {
+        for incomplete in self.incomplete.iter().filter(|incomplete| incomplete.gap) {
+            index_of(table, &incomplete.partition).and_then(|index| earliest.remove(&index));
+        }
     }
 }
 
@@ -210,7 +210,9 @@ mod tests {
         let (sources, from) = added(95, plan(90, None));
         assert_eq!(from, Offset(95));
         let table = [SourcePartition { partition: partition(), stream: 0 }];
-        assert_eq!(sources.with_gap(&table).collect::<Vec<_>>(), [0]);
+        let mut earliest = BTreeMap::from([(0, 5), (1, 5)]);
+        sources.forget_below_gaps(&table, &mut earliest);
+        assert_eq!(earliest, BTreeMap::from([(1, 5)]));
         assert_eq!(sources.incomplete[0].reaches(None, 1_000), 1_000);
     }
 }

@@ -28,6 +28,12 @@ pub struct SourcePartition {
 /// The partitions a source has seen; an entry never moves, so its index names it for the whole run.
 pub type Partitions = Arc<Vec<SourcePartition>>;
 
+/// The index of a partition in such a table.
+pub fn index_of(table: &[SourcePartition], partition: &Partition) -> Option<u32> {
+    let index = table.iter().position(|known| known.partition == *partition)?;
+    u32::try_from(index).ok()
+}
+
 /// Records as they came: one buffer of bytes, and where each record stands in it.
 #[derive(Debug, Clone, Default)]
 pub struct RawBatch {
