@@ -5,15 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::job::{Bench, rule, stop};
-
-const CONTRACT: &str = "\
-CREATE TABLE payments (
-    tx_id VARCHAR NOT NULL, event_time TIMESTAMP NOT NULL, card_id VARCHAR NOT NULL,
-    amount DECIMAL(12, 2) NOT NULL, PRIMARY KEY (tx_id)
-);
--- @event_time: known_at
-CREATE TABLE labels (event_id VARCHAR NOT NULL, known_at TIMESTAMP NOT NULL, fraud BOOLEAN NOT NULL);
-";
+use crate::labels::CONTRACT;
 
 const STREAM: &str = "[streams.labels]\ntopics = [\"audit\"]\nstart = \"earliest\"\n";
 const MORE: &str = "[history]\nurl = \"history\"\nflush_interval = \"200ms\"\nkeep = \"40d\"\n[labels]\nstream = \"labels\"\n";

@@ -179,8 +179,7 @@ fn only_what_was_touched_is_decided_where_the_settings_say_so_and_an_old_event_i
     let more = "-- @action: block\n-- @max_age: 1h\n";
     let rules = [("a.sql", rule("a", "live", 95, more, query))];
     let bench = Bench::new(&rules, "");
-    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
-    bench.scratch.write("tollgate.toml", &settings.replace("[http]", "decide = \"touched\"\n[http]"));
+    bench.set("[http]", "decide = \"touched\"\n[http]");
     let now = EventTime(SystemClock::start().now_micros()).to_string();
     bench.pay("old", "2026-01-01T10:00:00Z", "c1", "200.00");
     bench.pay("small", &now, "c1", "20.00");

@@ -64,6 +64,13 @@ impl Bench {
         Self { scratch, broker, producer }
     }
 
+    /// Puts something else in place of a part of the settings.
+    pub(crate) fn set(&self, part: &str, instead: &str) {
+        let settings = std::fs::read_to_string(self.path("tollgate.toml")).expect("settings");
+        assert!(settings.contains(part), "`{part}` is not in the settings");
+        self.scratch.write("tollgate.toml", &settings.replace(part, instead));
+    }
+
     /// Starts the job; its log goes to a file.
     pub(crate) fn start(&self) -> Child {
         self.start_as("tollgate.toml", "0")
@@ -165,11 +172,8 @@ pub(crate) fn signal(job: &Child, signal: &str) {
 fn the_offsets_of_the_last_events_are_committed_though_nothing_comes_after_them() {
     let query = "SELECT tx_id, card_id, amount FROM payments WHERE amount > 100";
     let bench = Bench::new(&[("large.sql", rule("large", "live", 10, "", query))], "");
-    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
     // Longer than it takes to answer: what was answered is known to be delivered before its commit is due.
-    bench
-        .scratch
-        .write("tollgate.toml", &settings.replace("delivery =", "commit_interval = \"1s\"\ndelivery ="));
+    bench.set("delivery =", "commit_interval = \"1s\"\ndelivery =");
     let job = bench.start();
     bench.pay("t1", "2026-01-01T00:00:00Z", "c1", "150.00");
     bench.flush();

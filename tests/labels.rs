@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::job::{Bench, rule, stop};
 use crate::scratch::Scratch;
 
-const CONTRACT: &str = "\
+pub(crate) const CONTRACT: &str = "\
 CREATE TABLE payments (
     tx_id VARCHAR NOT NULL, event_time TIMESTAMP NOT NULL, card_id VARCHAR NOT NULL,
     amount DECIMAL(12, 2) NOT NULL, PRIMARY KEY (tx_id)
@@ -31,11 +31,8 @@ fn with_labels(rules: &[(&str, String)], contract: &str, more: &str) -> (Bench, 
     let bench = Bench::new(rules, &format!("[labels]\nstream = \"labels\"\n{more}"));
     bench.scratch.write("rules/schema.sql", contract);
     let address = format!("127.0.0.1:{}", free_port());
-    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
-    let settings = settings
-        .replace("[http]\nlisten = \"off\"", &format!("[http]\nlisten = \"{address}\""))
-        .replace("[output]", "[streams.labels]\ntopics = [\"audit\"]\nstart = \"earliest\"\n[output]");
-    bench.scratch.write("tollgate.toml", &settings);
+    bench.set("listen = \"off\"", &format!("listen = \"{address}\""));
+    bench.set("[output]", "[streams.labels]\ntopics = [\"audit\"]\nstart = \"earliest\"\n[output]");
     (bench, address)
 }
 

@@ -232,8 +232,7 @@ fn an_instance_that_starts_with_other_rules_than_its_group_reads_nothing_until_t
 #[test]
 fn a_start_says_which_rules_changed_since_the_last_commit() {
     let bench = Bench::new(&[("a.sql", count("a", 1)), ("b.sql", count("b", 1))], "");
-    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
-    bench.scratch.write("tollgate.toml", &settings.replace("[http]", "audit = \"audit\"\n[http]"));
+    bench.set("[http]", "audit = \"audit\"\n[http]");
     let warned = || bench.log().matches("the rules are others than those of the last commit").count();
     let answers = |range: std::ops::Range<usize>| {
         let until = range.end;
@@ -265,10 +264,7 @@ fn the_audit_says_what_changed_of_rules_that_keep_their_version() {
     let rules = [("a.sql", count("a", 1)), ("b.sql", rule("b", "live", 10, "", listed))];
     let bench = Bench::new(&rules, "");
     bench.scratch.write("rules/lists/blocked.csv", "card\nc9\n");
-    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
-    bench
-        .scratch
-        .write("tollgate.toml", &settings.replace("[http]", "audit = \"file:audit.ndjson\"\n[http]"));
+    bench.set("[http]", "audit = \"file:audit.ndjson\"\n[http]");
     let job = bench.start();
     pay(&bench, 0..4);
     bench.wait_until("4 alerts", || bench.lines("alerts.ndjson").len() >= 4);
@@ -297,10 +293,7 @@ fn the_audit_says_what_changed_of_rules_that_keep_their_version() {
 #[test]
 fn broken_rules_and_another_contract_leave_those_in_force() {
     let bench = Bench::new(&[("a.sql", count("a", 1))], "");
-    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
-    bench
-        .scratch
-        .write("tollgate.toml", &settings.replace("[http]", "audit = \"file:audit.ndjson\"\n[http]"));
+    bench.set("[http]", "audit = \"file:audit.ndjson\"\n[http]");
     let job = bench.start();
     pay(&bench, 0..4);
     bench.wait_until("4 alerts", || bench.lines("alerts.ndjson").len() >= 4);
@@ -336,8 +329,7 @@ fn broken_rules_and_another_contract_leave_those_in_force() {
 #[test]
 fn a_rule_that_is_switched_off_is_silent_on_all_instances_until_it_is_on_again() {
     let bench = Bench::new(&[("a.sql", count("a", 1)), ("b.sql", count("b", 1))], "");
-    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
-    bench.scratch.write("tollgate.toml", &settings.replace("[http]", "audit = \"audit\"\n[http]"));
+    bench.set("[http]", "audit = \"audit\"\n[http]");
     let switch = |line: &str| {
         let printed = bench.scratch.shell(&format!("tollgate rules {line}"));
         (printed.code, printed.text)
@@ -385,8 +377,7 @@ fn a_rule_that_is_switched_off_is_silent_on_all_instances_until_it_is_on_again()
 #[test]
 fn a_rule_is_switched_off_though_its_file_is_broken_or_gone() {
     let bench = Bench::new(&[("a.sql", count("a", 1)), ("b.sql", count("b", 1))], "");
-    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
-    bench.scratch.write("tollgate.toml", &settings.replace("[http]", "audit = \"audit\"\n[http]"));
+    bench.set("[http]", "audit = \"audit\"\n[http]");
     let off = |line: &str, code: i32, words: &str| {
         let printed = bench.scratch.shell(&format!("tollgate rules off {line}"));
         assert_eq!(printed.code, Some(code), "{line}: {}", printed.text);
@@ -411,8 +402,7 @@ fn a_rule_that_costs_more_than_it_may_goes_into_shadow_and_a_person_turns_it_bac
     let plain = "SELECT tx_id, card_id, amount FROM payments WHERE amount > 1";
     let rules = [("a.sql", count("a", 1)), ("b.sql", rule("b", "live", 10, "", plain))];
     let bench = Bench::new(&rules, "[limits]\nrule_memory = \"100B\"\n");
-    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
-    bench.scratch.write("tollgate.toml", &settings.replace("[http]", "audit = \"audit\"\n[http]"));
+    bench.set("[http]", "audit = \"audit\"\n[http]");
     let job = bench.start();
     pay(&bench, 0..8);
     bench.wait_until("8 decisions", || bench.lines("decisions.ndjson").len() >= 8);
@@ -455,10 +445,8 @@ fn a_rule_that_costs_too_much_in_shadow_as_well_is_stopped_until_a_person_turns_
     let bench =
         Bench::new(&rules, "[limits]\nrule_memory = \"100B\"\n[history]\nurl = \"history\"\nkeep = \"1d\"\n");
     let address = format!("127.0.0.1:{}", crate::labels::free_port());
-    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
-    let settings = settings.replace("[http]", "audit = \"audit\"\n[http]");
-    let settings = settings.replace("listen = \"off\"", &format!("listen = \"{address}\""));
-    bench.scratch.write("tollgate.toml", &settings);
+    bench.set("[http]", "audit = \"audit\"\n[http]");
+    bench.set("listen = \"off\"", &format!("listen = \"{address}\""));
     let metric = |name: &str| crate::labels::metric(&address, name);
     let mut job = bench.start();
     pay(&bench, 0..8);

@@ -125,10 +125,7 @@ fn what_a_job_sends_is_what_its_schemas_say() {
         ("s.sql", rule("s", "shadow", 20, "-- @shadow_of: a\n", query)),
     ];
     let bench = Bench::new(&rules, "");
-    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
-    bench
-        .scratch
-        .write("tollgate.toml", &settings.replace("[http]", "audit = \"file:audit.ndjson\"\n[http]"));
+    bench.set("[http]", "audit = \"file:audit.ndjson\"\n[http]");
     for index in 0..20 {
         let amount = if index == 3 { "200.00" } else { "150.00" };
         bench.pay(&format!("t{index}"), &format!("2026-11-22T10:00:{index:02}Z"), "c1", amount);

@@ -74,9 +74,7 @@ fn a_version_of_what_is_not_there_or_can_not_be_compared_is_told_with_file_and_l
 fn shadow_versions_name_their_live_rule_in_alerts_and_are_counted_beside_it() {
     let bench = Bench::new(&three(), "");
     let address = format!("127.0.0.1:{}", free_port());
-    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
-    let settings = settings.replace("[http]\nlisten = \"off\"", &format!("[http]\nlisten = \"{address}\""));
-    bench.scratch.write("tollgate.toml", &settings);
+    bench.set("listen = \"off\"", &format!("listen = \"{address}\""));
     let job = bench.start();
     for n in 1..=12 {
         bench.pay(&format!("t{n}"), &format!("2026-11-22T10:00:{n:02}Z"), "c1", "10.00");

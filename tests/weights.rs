@@ -29,9 +29,7 @@ fn score(each: f64) -> i64 {
 fn bench(file: &str, audit: &str) -> Bench {
     let more = format!("[decisions]\nmethod = \"logistic\"\nweights = \"{file}\"\n");
     let bench = Bench::new(&[("a.sql", sized())], &more);
-    let settings = std::fs::read_to_string(bench.path("tollgate.toml")).expect("settings");
-    let settings = settings.replace("[http]", &format!("audit = \"{audit}\"\n[http]"));
-    bench.scratch.write("tollgate.toml", &settings);
+    bench.set("[http]", &format!("audit = \"{audit}\"\n[http]"));
     bench
 }
 
