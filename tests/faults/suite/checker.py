@@ -5,6 +5,7 @@ before, in order as plain window SQL), suppression one hit after the other.
 """
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -124,16 +125,23 @@ def expect(records, rules=None):
 
 
 def on_arrival(database, spec):
-    """A row sees itself and what its partition had before it, of its card, in its frame."""
-    return database.execute(f"""
-        with kept as (select * from input where {spec["where"]}),
+    """A row sees itself and what its partition had before it, of its card, in its frame.
+
+    Time is cut into pieces as long as the frame, so that rows are joined with those of their own piece and the one
+    before alone: else a run of an hour would compare each row with all of its card. Partitions one after the other
+    spare memory.
+    """
+    frame, partitions = spec["seconds"] * 1_000_000, database.execute("select distinct p from input order by p").fetchall()
+    return [row for (p,) in partitions for row in database.execute(f"""
+        with kept as (select *, t // {frame} as piece from input where p = {p} and {spec["where"]}),
+        held as (from kept union all select * replace (piece + 1 as piece) from kept),
         answers as (
             select r.p, r.o, r.tx, r.t, r.card as key, r.amount, count(*) as n, sum(s.amount) as total,
                    count(distinct s.merchant) as merchants
-            from kept r join kept s on s.p = r.p and s.card = r.card and s.o <= r.o
-             and s.t between r.t - {spec["seconds"] * 1_000_000} and r.t
+            from kept r join held s on s.p = r.p and s.card = r.card and s.piece = r.piece and s.o <= r.o
+             and s.t between r.t - {frame} and r.t
             group by all)
-        select * from answers where {spec["hit"]} order by p, o""").fetchall()
+        select * from answers where {spec["hit"]} order by o""").fetchall()]
 
 
 def of_rows(database, spec):
@@ -203,7 +211,7 @@ def compare(expected, alerts, dead_letters):
             verdict.wrong.append((place, told, (tx, values, reason, before, None)))
     verdict.missing += [place for place in expected.alerts if place not in seen]
     letters = [(int(h["tollgate-partition"]), int(h["tollgate-offset"])) for _, _, _, h in dead_letters]
-    verdict.duplicate += [("dead letter", *place) for place in {p for p in letters if letters.count(p) > 1}]
+    verdict.duplicate += [("dead letter", *place) for place, times in Counter(letters).items() if times > 1]
     verdict.extra += [("dead letter", *place) for place in set(letters) - expected.dead_letters]
     verdict.missing += [("dead letter", *place) for place in expected.dead_letters - set(letters)]
     return verdict

@@ -103,6 +103,7 @@ class Cluster:
             message = consumer.poll(1)
             if message is None:
                 continue
+            deadline = time.monotonic() + 60
             if message.error():
                 open_partitions.discard(message.partition())
                 continue
@@ -110,5 +111,5 @@ class Cluster:
             records.append((message.partition(), message.offset(), message.value(), headers))
         consumer.close()
         if open_partitions:
-            raise RuntimeError(f"{topic} was not read to its end within 60 s: a transaction hangs in it")
+            raise RuntimeError(f"{topic} has nothing more for 60 s before its end: a transaction hangs in it")
         return records
