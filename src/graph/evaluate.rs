@@ -17,6 +17,7 @@ use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::EngineError;
+use super::comparison::WithLiteral;
 use crate::sql::{ColumnId, RowSetId, RuleGraph, columns_read};
 
 /// An expression and the columns it reads.
@@ -28,6 +29,8 @@ pub(super) struct Compiled {
     pub plain: bool,
     schema: SchemaRef,
     expression: Arc<dyn PhysicalExpr>,
+    /// The same where it only compares.
+    comparison: Option<WithLiteral>,
     data_type: DataType,
 }
 
@@ -62,7 +65,8 @@ impl Compiled {
         };
         let (data_type, physical) = typed.map_err(failed)?;
         let plain = matches!(expression, Expr::Column(_));
-        Ok(Self { inputs, plain, schema, expression: physical, data_type })
+        let comparison = WithLiteral::of(&physical, &schema);
+        Ok(Self { inputs, plain, schema, expression: physical, comparison, data_type })
     }
 
     /// Values over `rows` rows of the given input columns, and the rows that failed.
@@ -73,6 +77,9 @@ impl Compiled {
     ) -> Result<(ArrayRef, Vec<Failure>), EngineError> {
         if self.plain {
             return Ok((Arc::clone(&columns[0]), Vec::new()));
+        }
+        if let Some(comparison) = &self.comparison {
+            return Ok((comparison.evaluate(columns)?, Vec::new()));
         }
         match self.attempt(columns, rows) {
             Ok(values) => Ok((values, Vec::new())),

@@ -5,6 +5,7 @@
 //! reported in [`RuleHits::errors`]. What would surprise: a batch whose evaluation fails is evaluated again
 //! row by row, so the rows at fault are known and the others are answered.
 
+mod comparison;
 mod cost;
 mod evaluate;
 mod inherit;

@@ -135,9 +135,11 @@ fn narrow(
     let mut selected: Option<BooleanArray> = within.cloned();
     for conjunct in conjuncts {
         let left = selected.as_ref().map_or(rows, BooleanArray::true_count);
+        if left == 0 {
+            break;
+        }
         let inputs = conjunct.inputs.iter().map(|input| column(*input)).collect::<Result<Vec<_>, _>>()?;
         let (mask, failures) = match &selected {
-            _ if left == 0 => break,
             Some(mask) if left * SPARSE < rows || (within.is_some() && left < rows) => {
                 let few = inputs.iter().map(|input| filter(input, mask)).collect::<Result<Vec<_>, _>>()?;
                 let (passed, failures) = conjunct.evaluate(&few, left)?;

@@ -84,6 +84,7 @@ impl<'a> Run<'a> {
                 }
                 RowSource::Union(inputs) => self.unite(*rows, inputs),
             },
+            Step::Column { rows, .. } if self.data[rows.0].rows.is_empty() => {}
             Step::Column { rows, column, expression, queries } => {
                 let values = self.compute(*rows, *column, expression.as_ref(), queries)?;
                 self.data[rows.0].columns[column.0] = Some(values);
@@ -114,9 +115,6 @@ impl<'a> Run<'a> {
     ) -> Result<ArrayRef, EngineError> {
         let row_set = &self.graph.row_sets[rows.0];
         let known = &row_set.columns[column.0];
-        if self.data[rows.0].rows.is_empty() {
-            return Ok(new_empty_array(&known.data_type));
-        }
         match (&known.definition, &row_set.source, expression) {
             (Definition::Stream(index), RowSource::Stream(stream), _) => {
                 let values = self.input.batch.streams[*stream].columns[*index].clone();
@@ -144,7 +142,7 @@ impl<'a> Run<'a> {
 
     fn window(&mut self, window: &WindowStep, state: &mut WindowState) -> Result<(), EngineError> {
         if self.data[window.rows.0].rows.is_empty() {
-            return self.no_answers(window);
+            return Ok(());
         }
         let selections = self.selections(window);
         let Some(output) = self.feed(window, |input| state.process_selected(input, &selections))? else {
@@ -238,14 +236,6 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn no_answers(&mut self, window: &WindowStep) -> Result<(), EngineError> {
-        for column in &window.outputs {
-            let empty = new_empty_array(&self.graph.row_sets[window.rows.0].columns[column.0].data_type);
-            self.data[window.rows.0].columns[column.0] = Some(empty);
-        }
-        Ok(())
-    }
-
     fn evaluate(
         &self,
         rows: RowSetId,
@@ -257,8 +247,13 @@ impl<'a> Run<'a> {
     }
 
     fn column(&self, rows: RowSetId, column: ColumnId) -> Result<ArrayRef, EngineError> {
-        let values = self.data[rows.0].columns[column.0].as_ref();
-        values.map(Arc::clone).ok_or_else(|| missing(&self.graph.row_sets[rows.0].columns[column.0].label))
+        let (data, known) = (&self.data[rows.0], &self.graph.row_sets[rows.0].columns[column.0]);
+        match &data.columns[column.0] {
+            Some(values) => Ok(Arc::clone(values)),
+            // Nothing is computed over no rows.
+            None if data.rows.is_empty() => Ok(new_empty_array(&known.data_type)),
+            None => Err(missing(&known.label)),
+        }
     }
 
     /// Notes rows of a row set that failed, for every query that reads what failed.

@@ -180,13 +180,9 @@ impl WindowState {
                 "{rows} rows in a batch: send fewer than 4 billion"
             )));
         }
-        let filters = vec![DataType::Boolean; self.spec.filters];
-        let given: Vec<&dyn Array> = input.filters.iter().map(|filter| filter as &dyn Array).collect();
-        let columns = |columns: &'_ [arrow::array::ArrayRef]| -> Vec<(DataType, usize)> {
-            columns.iter().map(|column| (column.data_type().clone(), column.len())).collect()
-        };
-        check_columns("key", &self.spec.keys, &columns(input.keys), rows)?;
-        check_columns("argument", &self.spec.arguments, &columns(input.arguments), rows)?;
+        check_columns("key", self.spec.keys.iter(), input.keys.iter().map(AsRef::as_ref), rows)?;
+        let arguments = input.arguments.iter().map(AsRef::as_ref);
+        check_columns("argument", self.spec.arguments.iter(), arguments, rows)?;
         for (index, (argument, never_null)) in input.arguments.iter().zip(&self.hints.never_null).enumerate()
         {
             if *never_null && argument.null_count() > 0 {
@@ -194,8 +190,8 @@ impl WindowState {
                 return Err(WindowInputError::Shape(message));
             }
         }
-        let given: Vec<_> = given.iter().map(|column| (column.data_type().clone(), column.len())).collect();
-        check_columns("filter", &filters, &given, rows)?;
+        let filters = std::iter::repeat_n(&DataType::Boolean, self.spec.filters);
+        check_columns("filter", filters, input.filters.iter().map(|filter| filter as &dyn Array), rows)?;
         if input.watermarks.len() == rows {
             return Ok(());
         }
@@ -217,18 +213,19 @@ impl WindowState {
     }
 }
 
-fn check_columns(
+fn check_columns<'a>(
     what: &str,
-    expected: &[DataType],
-    given: &[(DataType, usize)],
+    expected: impl ExactSizeIterator<Item = &'a DataType>,
+    given: impl ExactSizeIterator<Item = &'a dyn Array>,
     rows: usize,
 ) -> Result<(), WindowInputError> {
     if given.len() != expected.len() {
         let message = format!("{} {what} columns where the spec has {}", given.len(), expected.len());
         return Err(WindowInputError::Shape(message));
     }
-    for (index, (expected, (data_type, length))) in expected.iter().zip(given).enumerate() {
-        if data_type != expected || *length != rows {
+    for (index, (expected, given)) in expected.zip(given).enumerate() {
+        let (data_type, length) = (given.data_type(), given.len());
+        if data_type != expected || length != rows {
             return Err(WindowInputError::Shape(format!(
                 "{what} column {index} has {length} rows of type {data_type} where {rows} of type {expected} belong"
             )));
