@@ -27,8 +27,8 @@ class Workload:
 
     def __init__(self, seed):
         self.random = random.Random(seed)
-        # Far enough back that event times never pass the records' own times.
-        self.now = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=3)
+        # Far enough back that event times do not pass the records' own within hours.
+        self.now = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=60)
         self.number = 0
         self.burst = (None, 0)
         self.sent = []
