@@ -26,6 +26,9 @@ use crate::settings::HistorySettings;
 const BATCHES_MAX: usize = 256;
 /// How often the thread looks whether anything is due.
 const TICK: Duration = Duration::from_millis(200);
+/// After the last batch that is there the thread does not wait for the next one, which would have to wake it: where events
+/// come in ones and twos, that costs whoever hands over more than the event.
+const PAUSE: Duration = Duration::from_millis(10);
 /// A store that takes nothing for this long is treated like one that fails.
 const STALL_MOST: Duration = Duration::from_secs(10);
 
@@ -203,7 +206,12 @@ fn obey(recorder: &mut Recorder, messages: &Receiver<Message>, tick: Duration, c
         let message = messages.recv_timeout(tick);
         let now = clock.elapsed();
         match message {
-            Ok(Message::Append(appended)) => recorder.take(appended, now),
+            Ok(Message::Append(appended)) => {
+                recorder.take(appended, now);
+                if messages.is_empty() {
+                    std::thread::sleep(PAUSE);
+                }
+            }
             Ok(Message::StartAt(partition, offset, floor)) => recorder.start_at(partition, offset, floor),
             Ok(Message::Forget(partitions)) => recorder.forget(&partitions, now),
             Ok(Message::Prune(old)) => recorder.prune(&old),
