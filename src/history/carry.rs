@@ -4,10 +4,12 @@
 //! which are earlier. Rows that [`Carrier`] picks out of them go on in one carry-over a partition, together with those
 //! of the carry-over before. It is durable before anything is deleted: a process that dies in between leaves an overlap,
 //! which planning resolves. It is written anew only once there is as much to carry as it holds, so that a row is written
-//! a few times at most however long the job runs. Where an old segment can't be read all stays as it is. Where older
+//! a few times at most however long the job runs. Where an old segment can't be read, and its rows were not written again,
+//! all stays as it is. Where older
 //! rows are not there, the carry-over says from when on it is whole; it is made anew once they were read from the topic.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, new_null_array};
@@ -251,21 +253,42 @@ fn pick(
     let mut picked = Vec::new();
     // From the newest on: what is picked of a segment depends on what stands behind it.
     let mut end = Offset(i64::MAX);
+    let mut sound: Vec<Range<Offset>> = Vec::new();
     let mut take = |source: &Source| -> Result<(), String> {
         picked.extend(source.needed(under, (end, place), &mut picking)?);
         end = end.min(source.name.from);
+        sound.push(source.name.from..source.name.to);
         Ok(())
     };
+    let mut damaged: Vec<(&SegmentName, String)> = Vec::new();
     let mut carried = front.carried.as_ref();
     for name in front.old.iter().rev() {
         if let Some(source) = carried.take_if(|source| source.name.to > name.to) {
             take(source)?;
         }
-        take(&open(history, place, name)??)?;
+        match open(history, place, name)? {
+            Ok(source) => take(&source)?,
+            Err(reason) => damaged.push((name, reason)),
+        }
     }
     carried.map_or(Ok(()), take)?;
+    sound.sort_unstable_by_key(|range| range.start);
+    for (name, reason) in damaged {
+        // A restart read its rows from the topic and wrote them again.
+        if !covers(&sound, name) {
+            return Err(reason);
+        }
+    }
     picked.reverse();
     Ok(picked)
+}
+
+/// Whether ranges, ascending by their starts, have every offset of a segment.
+fn covers(ranges: &[Range<Offset>], name: &SegmentName) -> bool {
+    let reach = |reached: Offset, range: &Range<Offset>| {
+        if range.start <= reached { reached.max(range.end) } else { reached }
+    };
+    ranges.iter().fold(name.from, reach) >= name.to
 }
 
 /// A segment that is what its name says.

@@ -1,4 +1,4 @@
-//! Rules that come late, and a store that can not be read for a while.
+//! Rules that come late, a store that can not be read for a while, and segments that are damaged.
 
 use super::*;
 
@@ -67,4 +67,40 @@ fn a_carry_over_that_can_not_be_read_now_stays_where_it_is() {
         std::fs::write(path, bytes).expect("a file");
     }
     kept.restart();
+}
+
+#[test]
+fn a_damaged_segment_keeps_others_only_until_its_rows_were_written_again() {
+    let mut kept = Kept::new(Made::of(&QUERIES, Order::OnArrival));
+    let all = rows(23);
+    let (first, rest) = all.split_at(2_000);
+    first.chunks(50).for_each(|rows| drop(kept.take(rows)));
+    kept.writer.flush(Duration::from_secs(60)).expect("all is written");
+    let files = walk(kept.folder.path());
+    let old = |path: &&PathBuf| {
+        let name = path.file_name().expect("a name").to_string_lossy();
+        path.to_string_lossy().contains("/pay/") && name[..20].parse::<i64>().is_ok_and(|from| from < 200)
+    };
+    let damaged: Vec<&PathBuf> = files.iter().filter(old).step_by(2).collect();
+    assert!(damaged.len() > 2, "{files:?}");
+    damaged.iter().for_each(|path| std::fs::write(path, b"not Parquet").expect("a file"));
+    kept.look();
+    let failure = kept.writer.status().last_failure.expect("it says why nothing goes");
+    assert!(failure.contains("can't be carried over"), "{failure}");
+    assert!(damaged.iter().all(|path| path.exists()));
+
+    // What a restart does that finds all rows in the topic.
+    kept.writer = writer(&kept.history, &kept.made.contract, kept.settings.clone(), 0);
+    table().iter().for_each(|own| kept.writer.start_at(&own.partition, Offset(0), i64::MIN));
+    kept.core = kept.made.core();
+    first.chunks(50).for_each(|rows| drop(kept.take(rows)));
+    kept.prune();
+    assert!(damaged.iter().all(|path| !path.exists()), "they are old, and their rows stand elsewhere");
+    kept.restart();
+    let mut whole = kept.made.core();
+    first.chunks(50).for_each(|rows| drop(whole.step(fetched(rows)).expect("the engine goes on")));
+    for rows in rest.chunks(50) {
+        let expected = hits(&whole.step(fetched(rows)).expect("the engine goes on"));
+        assert_eq!(hits(&kept.take(rows)), expected);
+    }
 }
