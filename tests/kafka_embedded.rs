@@ -131,6 +131,29 @@ fn a_thousand_records_of_two_partitions_are_read_in_order_and_once() {
 }
 
 #[test]
+fn records_keep_their_order_however_the_thread_and_the_pipeline_take_turns_to_poll() {
+    let broker = EmbeddedBroker::start(&[("payments", 2)]).expect("a broker");
+    let source = source(&broker, Start::Earliest);
+    assert_eq!(assigned(&source), 2);
+    let mut produced = 0;
+    // Ones and twos are polled by the pipeline, a burst by the thread, and so is what comes while the pipeline is busy.
+    for (records, busy_ms) in [(2, 0), (2, 0), (6000, 0), (2, 150), (2, 0), (4000, 250), (2, 0), (2, 0)] {
+        produce(&broker, produced..produced + records);
+        std::thread::sleep(Duration::from_millis(busy_ms));
+        for (partition, read) in read(&source, records) {
+            let expected =
+                (produced..produced + records).skip(usize::try_from(partition).expect("0 or 1")).step_by(2);
+            let expected: Vec<(i64, String)> =
+                expected.map(|number| (number as i64 / 2, number.to_string())).collect();
+            assert_eq!(read, expected, "partition {partition} from {produced}");
+        }
+        produced += records;
+    }
+    nothing_more(&source);
+    source.shutdown().expect("a clean end");
+}
+
+#[test]
 fn a_restart_goes_on_from_the_commit() {
     let broker = EmbeddedBroker::start(&[("payments", 2)]).expect("a broker");
     produce(&broker, 0..1000);
@@ -158,7 +181,11 @@ fn a_pipeline_that_stands_still_can_commit_and_loses_nothing() {
     assigned(&source);
     source.commit(commits(&[(0, 3), (1, 4)])).expect("commit");
     committed(&broker, [3, 4]);
-    assert!(source.events().is_full());
+    let full = (0..100).any(|_| {
+        std::thread::sleep(WAIT / 10);
+        source.is_full()
+    });
+    assert!(full, "the thread reads ahead of a pipeline that stands still");
     let read = read(&source, 1000);
     assert_eq!(read[&0].iter().map(|(offset, _)| *offset).collect::<Vec<_>>(), (0..500).collect::<Vec<_>>());
 }

@@ -49,6 +49,11 @@ impl Reporter {
         open(&self.reports).pop_front()
     }
 
+    /// Whether a report waits to be taken.
+    pub(super) fn has_reports(&self) -> bool {
+        !open(&self.reports).is_empty()
+    }
+
     /// The end of each partition that is read, as the library last heard of it.
     pub(super) fn ends(&self) -> BTreeMap<Partition, i64> {
         open(&self.ends).clone()

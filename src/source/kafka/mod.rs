@@ -1,4 +1,4 @@
-//! The Kafka source: a consumer polled by its own thread, handing on through a bounded channel.
+//! The Kafka source: a consumer polled by its own thread, handing on through a bounded channel, or by the pipeline itself.
 //!
 //! Takes [`ConsumerSettings`], hands on [`KafkaEvent`]s. Keeps up to [`EVENTS_WAITING_MAX`] events in the
 //! channel, and the records that the client library fetched ahead. When the channel is full the reading
@@ -15,6 +15,7 @@ mod batch;
 mod consumer;
 mod contact;
 mod error;
+mod polling;
 mod positions;
 mod properties;
 mod reader;
@@ -41,6 +42,8 @@ use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 
 use crate::event::{Offset, Partition};
 use crate::source::{Partitions, RawBatch};
+use batch::PartitionTable;
+use polling::Polling;
 
 /// Everything that reading from Kafka can bring.
 #[derive(Debug)]
@@ -168,6 +171,8 @@ const COMMANDS_WAITING_MAX: usize = 64;
 /// The near end of a reading thread.
 pub struct KafkaSource {
     consumer: Arc<consumer::Subscribed>,
+    settings: Arc<ConsumerSettings>,
+    polling: Arc<Polling>,
     events: Receiver<KafkaEvent>,
     commands: Sender<Command>,
     thread: Option<JoinHandle<Result<(), SourceError>>>,
@@ -185,22 +190,29 @@ impl KafkaSource {
     /// Fails where settings are refused, no broker answers within 30 seconds, or a topic does not exist.
     pub fn start(settings: ConsumerSettings) -> Result<Self, SourceError> {
         let consumer = Arc::new(consumer::subscribe(&settings)?);
-        let reading = Arc::clone(&consumer);
+        let polling = Arc::new(Polling::new(PartitionTable::new(&settings.topics)));
+        let settings = Arc::new(settings);
+        let reading = (Arc::clone(&consumer), Arc::clone(&settings), Arc::clone(&polling));
         let (events_tx, events) = bounded(EVENTS_WAITING_MAX);
         let (commands, commands_rx) = bounded(COMMANDS_WAITING_MAX);
         let thread = std::thread::Builder::new()
             .name("kafka-reader".to_owned())
-            .spawn(move || reader::run(reading, settings, events_tx, commands_rx))
+            .spawn(move || reader::run(reading.0, reading.1, reading.2, events_tx, commands_rx))
             .map_err(|error| SourceError::Client {
                 attempt: "starting the thread that reads from Kafka".to_owned(),
                 reason: error.to_string(),
                 retry: false,
             })?;
-        Ok(Self { consumer, events, commands, thread: Some(thread) })
+        Ok(Self { consumer, settings, polling, events, commands, thread: Some(thread) })
     }
 
     /// The next event, or [`KafkaEvent::Idle`] when none came within `wait`.
     pub fn next(&self, wait: Duration) -> KafkaEvent {
+        if self.polling.lent()
+            && let Some(event) = self.polling.round(&self.consumer, &self.settings, &self.events, wait)
+        {
+            return event;
+        }
         match self.events.recv_timeout(wait) {
             Ok(event) => event,
             Err(RecvTimeoutError::Timeout) => KafkaEvent::Idle,
@@ -208,9 +220,9 @@ impl KafkaSource {
         }
     }
 
-    /// The channel behind [`Self::next`], for a loop that waits for other things too.
-    pub fn events(&self) -> &Receiver<KafkaEvent> {
-        &self.events
+    /// Whether as much waits as may.
+    pub fn is_full(&self) -> bool {
+        self.events.is_full()
     }
 
     /// Starts to read the partitions of an assignment, each from an offset. An assignment that has been

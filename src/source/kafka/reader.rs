@@ -2,7 +2,8 @@
 //!
 //! Takes a subscribed consumer, hands on [`KafkaEvent`]s. Keeps which partitions are assigned, so that a
 //! commit that comes too late can't overwrite the offsets of a partition's next owner. Whatever it waits
-//! for, it obeys commands meanwhile, so the pipeline and this thread can't wait for each other.
+//! for, it obeys commands meanwhile, so the pipeline and this thread can't wait for each other. While the
+//! pipeline polls by itself ([`Polling`]) it obeys and stands by.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,8 +14,9 @@ use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset as Position, TopicPartitionList};
 
-use super::batch::{PartitionTable, fill};
+use super::batch::{Filled, fill};
 use super::consumer::{Report, Subscribed};
+use super::polling::{Polling, STAND_BY, few};
 use super::{
     Assigned, Command, ConsumerSettings, KafkaEvent, PartitionCommit, SourceError, error, positions,
 };
@@ -35,17 +37,17 @@ enum End {
 /// Reads until it is told to stop, then commits for the last time and leaves the group.
 pub(super) fn run(
     consumer: Arc<Subscribed>,
-    settings: ConsumerSettings,
+    settings: Arc<ConsumerSettings>,
+    polling: Arc<Polling>,
     events: Sender<KafkaEvent>,
     commands: Receiver<Command>,
 ) -> Result<(), SourceError> {
-    let table = PartitionTable::new(&settings.topics);
     let mut reader = Reader {
         consumer,
         settings,
+        polling,
         events,
         commands,
-        table,
         assigned: HashSet::new(),
         waiting: None,
         epoch: 0,
@@ -66,10 +68,10 @@ pub(super) fn run(
 
 struct Reader {
     consumer: Arc<Subscribed>,
-    settings: ConsumerSettings,
+    settings: Arc<ConsumerSettings>,
+    polling: Arc<Polling>,
     events: Sender<KafkaEvent>,
     commands: Receiver<Command>,
-    table: PartitionTable,
     assigned: HashSet<Partition>,
     /// Assigned, and not read yet: the pipeline has still to say from where.
     waiting: Option<Vec<Partition>>,
@@ -86,10 +88,25 @@ impl Reader {
         while let Ok(command) = self.commands.try_recv() {
             self.obey(command)?;
         }
-        let filled = fill(&self.consumer, &mut self.table, &self.settings, POLL_WAIT);
-        if !filled.batch.records.is_empty() {
+        if self.polling.lent() {
+            return self.stand_by();
+        }
+        if let Some(fault) = self.polling.fault() {
+            self.fault(&fault)?;
+        }
+        let polling = Arc::clone(&self.polling);
+        let mut table = polling.table();
+        // What the pipeline's last round reported comes before anything new.
+        let filled = match self.consumer.reporter().has_reports() {
+            true => Filled::default(),
+            false => fill(&self.consumer, &mut table, &self.settings, POLL_WAIT),
+        };
+        let records = filled.batch.records.len();
+        if records > 0 {
             self.hand_on(KafkaEvent::Batch(filled.batch))?;
         }
+        drop(table);
+        let calm = filled.error.is_none() && !self.consumer.reporter().has_reports();
         if let Some(fault) = filled.error {
             self.fault(&fault)?;
         }
@@ -98,6 +115,27 @@ impl Reader {
                 Report::Assigned(partitions) => self.assign(&partitions)?,
                 Report::Revoked(partitions) => self.revoke(&partitions)?,
                 Report::CommitFailed(fault) => self.commit_failed(&fault)?,
+            }
+        }
+        if calm
+            && few(records)
+            && self.waiting.is_none()
+            && !self.assigned.is_empty()
+            && self.events.is_empty()
+        {
+            self.polling.lend();
+        }
+        Ok(())
+    }
+
+    /// Obeys while the pipeline polls, and takes over where it has something else to do.
+    fn stand_by(&mut self) -> Result<(), End> {
+        let rounds = self.polling.rounds();
+        select! {
+            recv(self.commands) -> command => self.obey(command.map_err(|_| End::Asked)?)?,
+            recv(self.polling.called()) -> _ => {}
+            default(STAND_BY) => if self.polling.rounds() == rounds {
+                self.polling.take_back();
             }
         }
         Ok(())
@@ -160,9 +198,12 @@ impl Reader {
         // Nothing is fetched until positions are given, and polls keep the membership alive meanwhile.
         self.consumer.assign(&TopicPartitionList::new()).map_err(stop)?;
         let named = named(partitions);
+        let mut table = self.polling.table();
         for partition in &named {
-            self.table.index(&partition.topic, partition.partition);
+            table.index(&partition.topic, partition.partition);
         }
+        let known = Arc::clone(table.partitions());
+        drop(table);
         self.assigned = named.iter().cloned().collect();
         self.waiting = Some(named);
         if positions.found.count() > 0 {
@@ -170,8 +211,7 @@ impl Reader {
         }
         self.epoch += 1;
         let partitions = positions.all;
-        let table = Arc::clone(self.table.partitions());
-        self.hand_on(KafkaEvent::Assigned(Assigned { epoch: self.epoch, partitions, table }))
+        self.hand_on(KafkaEvent::Assigned(Assigned { epoch: self.epoch, partitions, table: known }))
     }
 
     /// Starts to read what was assigned, unless it has been taken away since.
