@@ -179,12 +179,16 @@ impl<'a> Incarnation<'a> {
         stop: &AtomicBool,
         watch: &mut impl FnMut(JobEvent<'_>),
     ) -> Result<(), JobError> {
+        let mut held_wait = HELD_WAIT;
         while !stop.load(Ordering::Relaxed) {
+            let holds_back = self.sink.holds_back();
             let wait = match () {
-                () if self.sink.holds_back() => HELD_WAIT,
+                () if holds_back => held_wait,
                 () if self.under_way() => DELIVERY_WAIT,
                 () => TURN_WAIT,
             };
+            // What is held back for long waits for a broker that is away.
+            held_wait = if holds_back { TURN_WAIT.min(held_wait * 2) } else { HELD_WAIT };
             let event = self.source.next(wait);
             self.turns.note(self.job.clock.elapsed());
             match event {

@@ -45,6 +45,9 @@ use outage::Outages;
 /// How long one poll waits when there is nothing else to do.
 const WAIT: Duration = Duration::from_millis(1);
 
+/// Longest wait between two looks at a transaction whose messages are under way: brokers may be away.
+const LOOK_WAIT_MAX: Duration = Duration::from_millis(5);
+
 /// How often `init_transactions` is tried, 10 seconds each.
 const INIT_ATTEMPTS_MAX: usize = 6;
 
@@ -339,12 +342,14 @@ impl TransactionSink {
     /// Messages of one producer are read in order; those of two only if the first are there already.
     fn wait_for_those_before(&mut self) -> Result<(), SinkError> {
         let Some(before) = self.before.take() else { return Ok(()) };
+        let mut wait = Duration::from_micros(200);
         while before.in_flight_count() > 0 && before.context().failure().is_none() {
             // Events of its connections count as well, and the committer serves them only while it commits.
             serve_events(&before);
-            if let Ok(settled) = self.settled.recv_timeout(Duration::from_micros(200)) {
+            if let Ok(settled) = self.settled.recv_timeout(wait) {
                 self.settle(settled)?;
             }
+            wait = LOOK_WAIT_MAX.min(wait * 2);
         }
         Ok(())
     }
