@@ -2,11 +2,16 @@
 //!
 //! Needs a broker of `tests/kafka/up` in `TOLLGATE_TEST_KAFKA`; each test is skipped without it.
 
+use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rdkafka::message::Message;
 use tollgate::event::{Clock, SystemClock};
+use tollgate::source::kafka::{
+    ConsumerSettings, KafkaEvent, KafkaSource, Start, TopicBinding, another_lives,
+};
 
 use crate::broker::Broker;
 use crate::job::{SCHEMA, rule, stop};
@@ -100,4 +105,28 @@ fn a_topic_that_was_made_anew_is_refused_though_it_holds_as_many_records() {
     wait_for_alerts(&broker, &alerts, 16);
     assert_eq!(stop(job), Some(0));
     assert!(broker.messages(&alerts).iter().all(|message| message.payload().is_some()));
+}
+
+#[test]
+fn a_member_that_nobody_is_any_more_is_told_from_one_that_lives() {
+    let Some(broker) = Broker::of_environment("a_member_that_nobody_is") else { return };
+    let topic = broker.topic("payments", 1, &[]);
+    let session = [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")];
+    let kafka = broker.settings("KAFKA_PLAINTEXT", &session);
+    let topics = BTreeMap::from([(topic, TopicBinding { stream: 0, start: Start::Earliest })]);
+    let settings = ConsumerSettings {
+        instance: Some("a".to_owned()),
+        ..ConsumerSettings::new(kafka, broker.name("group"), topics)
+    };
+    let (clock, stop) = (SystemClock::start(), AtomicBool::new(false));
+    let lives = || another_lives(&settings, &clock, &stop);
+    assert!(!lives(), "nobody has joined yet");
+    let source = KafkaSource::start(settings.clone()).expect("a source");
+    let joined = (0..300).any(|_| matches!(source.next(WAIT / 300), KafkaEvent::Assigned(_)));
+    assert!(joined && lives(), "its heartbeats go on");
+    // A member with a name does not leave: it may come back within its session.
+    source.shutdown().expect("a clean end");
+    let gone_at = clock.elapsed();
+    assert!(!lives(), "brokers forget it");
+    assert!(clock.elapsed() - gone_at > Duration::from_secs(1), "not before its session had passed");
 }

@@ -24,7 +24,6 @@ use super::quarantine::Measured;
 use super::recover;
 use super::refusal::Refusal;
 use super::reload::{Making, Wanted};
-use super::turns::Turns;
 use super::{Core, StepOutcome};
 use crate::checkpoint::{Note, Offsets, PartitionCommit, Position};
 use crate::event::{Offset, Partition, crash_point};
@@ -77,7 +76,6 @@ pub(super) struct Incarnation<'a> {
     pub(super) history: Option<Writer>,
     pub(super) step: u64,
     pub(super) first_read: FirstRead,
-    turns: Turns,
     /// Whether a transaction of before ended in part.
     hung: bool,
     /// What of it was sent.
@@ -141,7 +139,6 @@ impl<'a> Incarnation<'a> {
             history: None,
             step: 0,
             first_read: FirstRead::of(birth),
-            turns: Turns::default(),
             hung,
             already: None,
             interrupted: false,
@@ -161,12 +158,6 @@ impl<'a> Incarnation<'a> {
             making: None,
             wanted: None,
         })
-    }
-
-    /// Whether a request to join that was sent again may have shut this process out: it had no partition yet, or the
-    /// brokers were away a moment ago.
-    pub(super) fn may_shut_itself_out(&self) -> bool {
-        self.held.is_empty() || self.turns.brokers_were_away(self.job.clock.elapsed())
     }
 
     /// Whether anything was committed in this life.
@@ -190,18 +181,12 @@ impl<'a> Incarnation<'a> {
             // What is held back for long waits for a broker that is away.
             held_wait = if holds_back { TURN_WAIT.min(held_wait * 2) } else { HELD_WAIT };
             let event = self.source.next(wait);
-            self.turns.note(self.job.clock.elapsed());
             match event {
                 KafkaEvent::Batch(batch) => self.step(batch, watch)?,
                 KafkaEvent::Assigned(assigned) => self.assigned(&assigned, stop, watch)?,
                 KafkaEvent::Revoked { partitions, lost } => self.revoked(&partitions, lost)?,
                 KafkaEvent::Idle => self.idle(watch)?,
-                KafkaEvent::Error(fault) if fault.retry() => {
-                    if matches!(fault, SourceError::Outage { .. }) {
-                        self.turns.note_outage();
-                    }
-                    watch(JobEvent::Fault(&fault));
-                }
+                KafkaEvent::Error(fault) if fault.retry() => watch(JobEvent::Fault(&fault)),
                 KafkaEvent::Error(fault) => return Err(fault.into()),
             }
             self.take_changes(stop, watch)?;

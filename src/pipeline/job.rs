@@ -21,7 +21,7 @@ use crate::event::{Clock, Partition, Span};
 use crate::graph::EngineError;
 use crate::history::{History, HistoryError, WriterSettings};
 use crate::sink::{Masking, Sink, SinkError};
-use crate::source::kafka::{ConsumerSettings, SourceError};
+use crate::source::kafka::{ConsumerSettings, SourceError, another_lives};
 
 /// How a job runs.
 #[derive(Debug, Clone)]
@@ -160,8 +160,8 @@ pub struct Job<'a> {
 const RESTART_WAITS: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
 
-/// How often in a row a process may be shut out of the group while it joins.
-const FENCED_WHILE_JOINING_MAX: usize = 3;
+/// How often in a row a process may be shut out of the group though nobody else lives by its name.
+const FENCED_BY_ITSELF_MAX: usize = 3;
 
 impl Job<'_> {
     /// Runs until `stop` is set; then finishes, commits and leaves the group.
@@ -173,11 +173,10 @@ impl Job<'_> {
                 Ok(()) => return incarnation.end(),
                 Err(error) => incarnation.died(error, stop),
             };
-            // A request to join that is sent again after a broker was away fences the one before it: such a process
-            // was probably shut out by itself.
+            // A request to join that is sent again after its answer was lost shuts out the one before it.
             let by_itself = matches!(&ended, JobError::Source(fault) if fault.fenced())
-                && incarnation.may_shut_itself_out()
-                && failures < FENCED_WHILE_JOINING_MAX;
+                && failures < FENCED_BY_ITSELF_MAX
+                && !self.another_lives(stop);
             if !ended.restarts() && !by_itself {
                 return Err(ended);
             }
@@ -201,6 +200,13 @@ impl Job<'_> {
             };
             incarnation.wanted = wanted;
         }
+    }
+
+    fn another_lives(&self, stop: &AtomicBool) -> bool {
+        tracing::info!(
+            "this instance was shut out of its group: looking whether another process has its name"
+        );
+        another_lives(&self.consumer, self.clock, stop)
     }
 
     fn wait(&self, stop: &AtomicBool, wait: Duration) {

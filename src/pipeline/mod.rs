@@ -36,7 +36,6 @@ mod side_by_side;
 mod silent;
 mod sources;
 mod succession;
-mod turns;
 mod versions;
 mod watermark;
 mod witness;

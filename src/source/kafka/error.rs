@@ -40,12 +40,6 @@ pub enum SourceError {
         /// Whether the library goes on by itself.
         retry: bool,
     },
-    /// No broker can be reached; the library goes on trying.
-    #[error("reading from Kafka failed: {reason}")]
-    Outage {
-        /// The library's words.
-        reason: String,
-    },
     /// The position to read from is no longer in the topic.
     #[error(
         "the committed position is no longer in the topic, so records were lost before they were judged: {reason}; \
@@ -72,7 +66,7 @@ pub enum SourceError {
 impl SourceError {
     /// Whether reading goes on by itself; where not, nothing more will be read.
     pub fn retry(&self) -> bool {
-        matches!(self, Self::Client { retry: true, .. } | Self::Outage { .. })
+        matches!(self, Self::Client { retry: true, .. })
     }
 
     /// Whether another process has taken this one's place.
@@ -115,7 +109,6 @@ pub(super) fn polled(error: &KafkaError, detail: Option<String>) -> Option<Sourc
             return Some(SourceError::Fenced { reason });
         }
         KafkaError::MessageConsumptionFatal(_) => "the client can't go on: restart the job",
-        KafkaError::MessageConsumption(Code::AllBrokersDown) => return Some(SourceError::Outage { reason }),
         KafkaError::MessageConsumption(_) => return Some(passing(reason)),
         _ => "see the log of the client library",
     };
