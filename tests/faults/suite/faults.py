@@ -75,7 +75,8 @@ def zombies(suite, count):
             second.kill()
     verdict = scene.finish([first])
     verdict.wrong += [f"{who} ended with {code}, not 4" for who, code in ended if code != 4]
-    return count, f"who was shut out, and its exit code: {ended}", verdict
+    shut_out = ", ".join(f"{who} with {code} {times} times" for (who, code), times in Counter(ended).items())
+    return count, f"who was shut out, and its exit code: {shut_out}", verdict
 
 
 def through_proxy(suite, name, **settings):
@@ -124,7 +125,8 @@ def network(suite, count):
         codes += supervise(job, 5)
     verdict = scene.finish([job])
     proxy.stop()
-    return count, f"seconds: {lengths}; exit codes on the way: {codes}", verdict
+    notes = f"cuts of {min(lengths)} to {max(lengths)} s, {sum(lengths):.0f} in all; exit codes on the way: {codes}"
+    return count, notes, verdict
 
 
 def broker(suite, count):
