@@ -4,9 +4,9 @@
 //! client library's bounded queue; when that is full, `publish` serves deliveries until there is room.
 //! Passing faults of brokers are retried by the library for `message.timeout.ms` (5 minutes here).
 //!
-//! What would surprise: time is never read here. `poll(t)` of this library takes all of `t`, so waits are
-//! counted in polls; `poll(0)` serves one event a call, so it is called until nothing comes; and the
-//! library's `flush`, which polls in steps of 100 ms, is not used.
+//! What would surprise: time is never read here, so waits are counted. `poll(t)` of this library takes all of `t` and turns
+//! round and round for the last millisecond of it, so this thread sleeps instead; `poll(0)` serves one event a call, so it
+//! is called until nothing comes; and the library's `flush`, which polls in steps of 100 ms, is not used.
 //!
 //! Messages are held back here while a few are under way. The library lets an idempotent producer have five *messages*
 //! of a partition in flight, and where one more waits its thread spins until the broker has answered: half of the job's
@@ -26,7 +26,7 @@ use super::deliveries::{Company, Deliveries, Refused, Sent, about_itself, advice
 use super::{Destination, OutMessage, Outgoing, Receipt, Rejected, SinkError};
 use crate::source::kafka::{KafkaSettings, Side, words};
 
-/// How long one poll waits when there is nothing else to do.
+/// How long the thread sleeps when there is nothing else to do.
 const WAIT: Duration = Duration::from_millis(1);
 
 /// Messages under way with which the library sends the next one at once: its `RD_KAFKA_IDEMP_MAX_INFLIGHT`.
@@ -158,7 +158,7 @@ impl KafkaSink {
 
     /// See [`super::Sink::finish`].
     pub fn finish(&mut self, grace: Duration) -> Result<Receipt, SinkError> {
-        let mut polls_left = grace.as_millis() / WAIT.as_millis();
+        let mut waits_left = grace.as_millis() / WAIT.as_millis();
         loop {
             self.serve()?;
             let mut state = self.producer.context().state();
@@ -168,11 +168,11 @@ impl KafkaSink {
             if steps == 0 {
                 return Ok(Receipt::up_to(self.handed));
             }
-            if polls_left == 0 {
+            if waits_left == 0 {
                 return Err(SinkError::Unfinished { messages, steps });
             }
-            polls_left -= 1;
-            self.producer.poll(WAIT);
+            waits_left -= 1;
+            std::thread::sleep(WAIT);
         }
     }
 
@@ -183,13 +183,7 @@ impl KafkaSink {
 
     /// Serves every event that is there, and finds a place for what brokers refused.
     fn serve(&mut self) -> Result<(), SinkError> {
-        loop {
-            let before = self.producer.context().events();
-            self.producer.poll(Duration::ZERO);
-            if self.producer.context().events() == before {
-                break;
-            }
-        }
+        self.serve_events();
         loop {
             let mut state = self.producer.context().state();
             let refused = std::mem::take(&mut state.refused);
@@ -203,6 +197,16 @@ impl KafkaSink {
             }
             for refused in refused {
                 self.settle_refused(refused)?;
+            }
+        }
+    }
+
+    fn serve_events(&self) {
+        loop {
+            let before = self.producer.context().events();
+            self.producer.poll(Duration::ZERO);
+            if self.producer.context().events() == before {
+                return;
             }
         }
     }
@@ -222,7 +226,8 @@ impl KafkaSink {
     /// Waits until nothing is under way; the library's own time limit for a delivery bounds it.
     fn drain(&mut self) -> Result<(), SinkError> {
         while self.producer.in_flight_count() > 0 {
-            self.producer.poll(WAIT);
+            std::thread::sleep(WAIT);
+            self.serve_events();
         }
         match self.producer.context().state().failed.take() {
             Some(error) => Err(error),
@@ -262,7 +267,8 @@ impl KafkaSink {
                 return Ok(());
             };
             if error == KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) {
-                self.producer.poll(WAIT);
+                std::thread::sleep(WAIT);
+                self.serve_events();
                 if let Some(error) = self.producer.context().state().failed.take() {
                     return Err(error);
                 }

@@ -20,7 +20,7 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{Producer, ProducerContext};
 
 use super::outage::{Outages, Watch};
-use super::{TransactionProducer, WAIT, serve_events};
+use super::{LOOK_WAIT_MAX, LOOK_WAIT_MIN, TransactionProducer, serve_events};
 use crate::event::{Coordinates, crash_point};
 use crate::sink::deliveries::{WRONG_CLOCK, about_itself};
 use crate::sink::{Destination, SinkError};
@@ -122,8 +122,10 @@ fn outage() -> SinkError {
     }
 }
 
-/// Waits until every message is acknowledged.
+/// Waits until every message is acknowledged. Each wait is half as long again as the one before it: a broker that is away
+/// costs no processor time.
 fn drain(producer: &TransactionProducer) -> Result<(), SinkError> {
+    let mut wait = LOOK_WAIT_MIN;
     loop {
         serve_events(producer);
         if let Some(reason) = producer.context().failure() {
@@ -132,7 +134,8 @@ fn drain(producer: &TransactionProducer) -> Result<(), SinkError> {
         if producer.in_flight_count() == 0 {
             return Ok(());
         }
-        producer.poll(WAIT);
+        std::thread::sleep(wait);
+        wait = LOOK_WAIT_MAX.min(wait + wait / 2);
     }
 }
 
@@ -242,6 +245,7 @@ impl Reports {
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.events.fetch_add(1, Ordering::Relaxed);
         // Of a request with several messages the library tells each that it is invalid, and why in its log only.
         if message.contains("Invalid timestamp") {
             self.notes().wrong_clock = true;

@@ -45,7 +45,8 @@ use outage::Outages;
 /// How long one poll waits when there is nothing else to do.
 const WAIT: Duration = Duration::from_millis(1);
 
-/// Longest wait between two looks at a transaction whose messages are under way: brokers may be away.
+/// Shortest and longest wait between two looks at a transaction whose messages are under way: brokers may be away.
+const LOOK_WAIT_MIN: Duration = Duration::from_micros(200);
 const LOOK_WAIT_MAX: Duration = Duration::from_millis(5);
 
 /// How often `init_transactions` is tried, 10 seconds each.
@@ -342,7 +343,7 @@ impl TransactionSink {
     /// Messages of one producer are read in order; those of two only if the first are there already.
     fn wait_for_those_before(&mut self) -> Result<(), SinkError> {
         let Some(before) = self.before.take() else { return Ok(()) };
-        let mut wait = Duration::from_micros(200);
+        let mut wait = LOOK_WAIT_MIN;
         while before.in_flight_count() > 0 && before.context().failure().is_none() {
             // Events of its connections count as well, and the committer serves them only while it commits.
             serve_events(&before);
@@ -370,7 +371,8 @@ impl TransactionSink {
                     break;
                 }
                 Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) => {
-                    producer.poll(WAIT);
+                    std::thread::sleep(WAIT);
+                    serve_events(&producer);
                     self.check(&producer)?;
                 }
                 Err(error) if about_itself(&error) => {
@@ -415,7 +417,8 @@ impl Drop for TransactionSink {
     }
 }
 
-/// Serves every event that is there; `poll(0)` serves one a call.
+/// Serves every event that is there; `poll(0)` serves one a call. Longer polls of this library turn round and round for the
+/// last millisecond, so where there is nothing to do this thread sleeps instead.
 fn serve_events(producer: &TransactionProducer) {
     loop {
         let before = producer.context().events();
@@ -426,14 +429,14 @@ fn serve_events(producer: &TransactionProducer) {
     }
 }
 
-/// Waits until what a producer was given is acknowledged, for so many polls of 10 ms at most.
+/// Waits until what a producer was given is acknowledged, for so many times 10 ms at most.
 fn drain(producer: &TransactionProducer, polls_max: usize) {
     for _ in 0..polls_max {
         serve_events(producer);
         if producer.in_flight_count() == 0 {
             return;
         }
-        producer.poll(Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
