@@ -9,8 +9,8 @@
 //! The modules below stand in the order in which an event meets them, and a module imports only from modules
 //! above it. Values go forward by return; the only thing that goes back is the commit of offsets.
 //!
-//! 1. [`source`]: a thread polls Kafka and hands on a [`RawBatch`](source::RawBatch), one buffer of bytes and
-//!    where each record stands in it. Files come the same way, columnar ones as columns.
+//! 1. [`source`]: a thread polls Kafka, or the pipeline's own where records are few, and hands on a
+//!    [`RawBatch`](source::RawBatch), one buffer of bytes and where each record stands in it. Files come the same way, columnar ones as columns.
 //! 2. [`decode`]: bytes become Arrow columns of the contract's types, only those that rules read. A record
 //!    that can't be decoded becomes a dead letter, and its batch goes on as a [`DecodedBatch`](decode::DecodedBatch).
 //! 3. [`pipeline`]: repeats of an event id are dropped, the watermark moves on, and rows go to the engine of

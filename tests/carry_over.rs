@@ -242,6 +242,24 @@ impl Kept {
         self.core.succeed(next, Filled::Rows).expect("the same rows wait");
     }
 
+    /// What a restart does that finds all rows in the topic.
+    fn read_again(&mut self, rows: &[Row]) {
+        self.writer = writer(&self.history, &self.made.contract, self.settings.clone(), 0);
+        table().iter().for_each(|own| self.writer.start_at(&own.partition, Offset(0), i64::MIN));
+        self.core = self.made.core();
+        rows.chunks(50).for_each(|rows| drop(self.take(rows)));
+    }
+
+    /// Goes on as a core does that has read all rows before these.
+    fn goes_on_as_if(&mut self, before: &[Row], rows: &[Row]) {
+        let mut whole = self.made.core();
+        before.chunks(50).for_each(|rows| drop(whole.step(fetched(rows)).expect("the engine goes on")));
+        for rows in rows.chunks(50) {
+            let expected = hits(&whole.step(fetched(rows)).expect("the engine goes on"));
+            assert_eq!(hits(&self.take(rows)), expected);
+        }
+    }
+
     /// Rows and files that the history holds.
     fn held(&self) -> (u64, usize) {
         let places = self.history.list().expect("a listing");

@@ -38,9 +38,13 @@ impl WithLiteral {
             };
         let value = literal.value();
         let of_type = schema.field(column.index()).data_type();
-        let zero = matches!(value, ScalarValue::Float64(Some(0.0)) | ScalarValue::Float32(Some(0.0)))
-            || *of_type == DataType::Float16;
-        let plain = of_type.is_primitive() || matches!(of_type, DataType::Utf8 | DataType::Utf8View);
+        let zero = matches!(value, ScalarValue::Float64(Some(0.0)) | ScalarValue::Float32(Some(0.0)));
+        let plain = match of_type {
+            // Its zero is no pattern.
+            DataType::Float16 => false,
+            DataType::Utf8 | DataType::Utf8View => true,
+            of_type => of_type.is_primitive(),
+        };
         if value.is_null() || value.data_type() != *of_type || zero || !plain {
             return None;
         }

@@ -25,23 +25,14 @@ fn a_rule_of_last_rows_begins_where_the_history_does_and_is_whole_once_the_topic
     let plans = payments(&mut kept);
     assert!(plans.iter().all(|plan| plan.complete && plan.whole_from.is_some()), "{plans:?}");
 
-    // What a restart does that finds all rows in the topic.
-    kept.writer = writer(&kept.history, &kept.made.contract, kept.settings.clone(), 0);
-    table().iter().for_each(|own| kept.writer.start_at(&own.partition, Offset(0), i64::MIN));
-    kept.core = kept.made.core();
     let read: Vec<Row> = first.iter().chain(second).cloned().collect();
-    read.chunks(50).for_each(|rows| drop(kept.take(rows)));
+    kept.read_again(&read);
     kept.prune();
     let plans = payments(&mut kept);
     assert!(plans.iter().all(|plan| plan.complete && plan.whole_from.is_none()), "{plans:?}");
     assert_eq!(carried(kept.folder.path()).len(), 2);
     kept.restart();
-    let mut whole = kept.made.core();
-    read.chunks(50).for_each(|rows| drop(whole.step(fetched(rows)).expect("the engine goes on")));
-    for rows in third.chunks(50) {
-        let expected = hits(&whole.step(fetched(rows)).expect("the engine goes on"));
-        assert_eq!(hits(&kept.take(rows)), expected);
-    }
+    kept.goes_on_as_if(&read, third);
 }
 
 #[test]
@@ -89,18 +80,9 @@ fn a_damaged_segment_keeps_others_only_until_its_rows_were_written_again() {
     assert!(failure.contains("can't be carried over"), "{failure}");
     assert!(damaged.iter().all(|path| path.exists()));
 
-    // What a restart does that finds all rows in the topic.
-    kept.writer = writer(&kept.history, &kept.made.contract, kept.settings.clone(), 0);
-    table().iter().for_each(|own| kept.writer.start_at(&own.partition, Offset(0), i64::MIN));
-    kept.core = kept.made.core();
-    first.chunks(50).for_each(|rows| drop(kept.take(rows)));
+    kept.read_again(first);
     kept.prune();
     assert!(damaged.iter().all(|path| !path.exists()), "they are old, and their rows stand elsewhere");
     kept.restart();
-    let mut whole = kept.made.core();
-    first.chunks(50).for_each(|rows| drop(whole.step(fetched(rows)).expect("the engine goes on")));
-    for rows in rest.chunks(50) {
-        let expected = hits(&whole.step(fetched(rows)).expect("the engine goes on"));
-        assert_eq!(hits(&kept.take(rows)), expected);
-    }
+    kept.goes_on_as_if(first, rest);
 }

@@ -194,12 +194,13 @@ impl KafkaSource {
         let consumer = Arc::new(consumer::subscribe(&settings)?);
         let polling = Arc::new(Polling::new(PartitionTable::new(&settings.topics)));
         let settings = Arc::new(settings);
-        let reading = (Arc::clone(&consumer), Arc::clone(&settings), Arc::clone(&polling));
+        let (reading, read_by, lending) =
+            (Arc::clone(&consumer), Arc::clone(&settings), Arc::clone(&polling));
         let (events_tx, events) = bounded(EVENTS_WAITING_MAX);
         let (commands, commands_rx) = bounded(COMMANDS_WAITING_MAX);
         let thread = std::thread::Builder::new()
             .name("kafka-reader".to_owned())
-            .spawn(move || reader::run(reading.0, reading.1, reading.2, events_tx, commands_rx))
+            .spawn(move || reader::run(reading, read_by, lending, events_tx, commands_rx))
             .map_err(|error| SourceError::Client {
                 attempt: "starting the thread that reads from Kafka".to_owned(),
                 reason: error.to_string(),

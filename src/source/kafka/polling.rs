@@ -7,14 +7,14 @@
 //! pass each other.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rdkafka::error::KafkaError;
 
 use super::batch::{Filled, PartitionTable, fill};
-use super::consumer::Subscribed;
+use super::consumer::{Subscribed, open};
 use super::{ConsumerSettings, KafkaEvent};
 
 /// A round with more records is a backlog: the thread reads it ahead of the pipeline.
@@ -116,7 +116,7 @@ impl Polling {
                 filled
             }
         };
-        if error.is_some() || consumer.reporter().has_reports() || batch.records.len() > LENT_ROWS_MAX {
+        if error.is_some() || consumer.reporter().has_reports() || !few(batch.records.len()) {
             *open(&self.fault) = error;
             self.take_back();
         }
@@ -124,11 +124,7 @@ impl Polling {
     }
 }
 
-fn open<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether a round of the thread had so few records that the pipeline may do the next by itself.
+/// Whether a round had so few records that the pipeline may do the next by itself.
 pub(super) fn few(records: usize) -> bool {
     records <= LENT_ROWS_MAX
 }
