@@ -470,6 +470,8 @@ impl SinkPlan {
         let kafka = self.kafka.clone();
         if let Some(id) = transactions {
             let settings = TransactionSettings {
+                // A job reads in the group of its name.
+                group: kafka.client_id.clone(),
                 kafka,
                 id: id.to_owned(),
                 producers: PRODUCERS,

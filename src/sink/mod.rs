@@ -54,7 +54,7 @@ pub struct OutMessage {
 }
 
 /// The outputs of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Destination {
     /// Alerts of live rules.
     Alerts,

@@ -162,6 +162,7 @@ impl Bare<'_> {
         TransactionSink::start(TransactionSettings {
             kafka,
             id: self.to.to_owned(),
+            group: self.to.to_owned(),
             producers: PRODUCERS,
             refused: RefusedMessages::default(),
         })

@@ -19,8 +19,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{Producer, ProducerContext};
 
-use super::outage::{Outages, Watch};
-use super::{LOOK_WAIT_MAX, LOOK_WAIT_MIN, TransactionProducer, serve_events};
+use super::ends::{Faults, LastMessages, Watch};
+use super::{LOOK_WAIT_MAX, LOOK_WAIT_MIN, TransactionProducer, TransactionSettings, serve_events};
 use crate::event::{Coordinates, crash_point};
 use crate::sink::deliveries::{WRONG_CLOCK, about_itself};
 use crate::sink::{Destination, SinkError};
@@ -45,12 +45,17 @@ pub(super) struct Settled {
 }
 
 pub(super) struct Committer {
-    pub(super) id: String,
+    pub(super) settings: TransactionSettings,
+    /// All producers: a fault that any of them met counts.
+    pub(super) ring: Vec<Arc<TransactionProducer>>,
     pub(super) to_commit: Receiver<Closed>,
     pub(super) settled: Sender<Settled>,
     pub(super) abandoned: Arc<AtomicBool>,
-    pub(super) outages: Arc<Outages>,
+    pub(super) faults: Arc<Faults>,
 }
+
+/// What is attempted here.
+pub(super) const COMMITTING: &str = "committing a transaction";
 
 /// How long one request of a commit may take before it is repeated.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
@@ -64,22 +69,22 @@ impl Committer {
         let mut failed = None;
         let mut watch = Watch::default();
         while let Ok(closed) = self.to_commit.recv() {
-            let mut began = self.outages.elapsed();
+            let mut began = self.faults.elapsed();
             let outcome = match &failed {
                 None => drain(&closed.producer).and_then(|()| {
-                    began = self.outages.elapsed();
+                    began = self.faults.elapsed();
                     self.commit(&closed, &mut watch)
                 }),
                 Some(reason) => Err(SinkError::Transaction {
-                    attempt: "committing a transaction",
+                    attempt: COMMITTING,
                     reason: format!("an earlier one failed: {reason}"),
                 }),
             };
             if let Err(error) = &outcome {
-                tracing::warn!(id = self.id, %error, "a transaction was not committed");
+                tracing::warn!(id = self.settings.id, %error, "a transaction was not committed");
                 failed.get_or_insert_with(|| error.to_string());
             }
-            let took = self.outages.elapsed().saturating_sub(began);
+            let took = self.faults.elapsed().saturating_sub(began);
             let settled = Settled { producer: closed.producer, step: closed.step, outcome, took };
             if self.settled.send(settled).is_err() {
                 return;
@@ -90,13 +95,13 @@ impl Committer {
     /// Ends a transaction; fails also where it was committed and the brokers may have lost its end.
     fn commit(&self, closed: &Closed, watch: &mut Watch) -> Result<(), SinkError> {
         let (producer, abandoned) = (&closed.producer, &self.abandoned);
-        let clear = |watch: &Watch| {
-            serve_events(producer);
-            if watch.clear(&self.outages) { Ok(()) } else { Err(outage()) }
+        let began = self.faults.elapsed();
+        let check = |watch: &mut Watch| {
+            self.ring.iter().for_each(|one| serve_events(one));
+            watch.check(&self.faults, &self.settings, abandoned)
         };
         crash_point("before-send-offsets");
-        serve_events(producer);
-        watch.begin(&self.outages).then_some(()).ok_or_else(outage)?;
+        check(watch)?;
         if !closed.offsets.is_empty() {
             let offsets = offsets_to_commit(closed.offsets.iter())
                 .map_err(|error| failed("adding offsets to a transaction", &error))?;
@@ -105,20 +110,13 @@ impl Committer {
             })?;
         }
         crash_point("after-send-offsets");
-        clear(watch)?;
+        check(watch)?;
         crash_point("before-commit");
-        again("committing a transaction", abandoned, || producer.commit_transaction(ANSWER_WAIT))?;
+        again(COMMITTING, abandoned, || producer.commit_transaction(ANSWER_WAIT))?;
         crash_point("after-commit");
-        watch.committed(&self.outages);
-        clear(watch)
-    }
-}
-
-/// Why nothing more is committed before the brokers were asked what they hold.
-fn outage() -> SinkError {
-    SinkError::Transaction {
-        attempt: "committing a transaction",
-        reason: "no broker could be reached for a while, so they are asked what they hold".to_owned(),
+        let took = self.faults.elapsed().saturating_sub(began);
+        watch.committed(&self.faults, producer.context().last_messages(), closed.offsets.clone(), took);
+        check(watch)
     }
 }
 
@@ -192,7 +190,7 @@ pub(super) type About = Arc<(Coordinates, Destination)>;
 /// Receives the library's reports; the callbacks only take notes.
 #[derive(Debug, Default)]
 pub(in crate::sink) struct Reports {
-    outages: Arc<Outages>,
+    faults: Arc<Faults>,
     events: AtomicU64,
     given: AtomicU64,
     reported: AtomicU64,
@@ -205,12 +203,13 @@ struct Notes {
     refused: Vec<(Coordinates, Destination)>,
     /// The broker does not take this host's time.
     wrong_clock: bool,
+    last: LastMessages,
 }
 
 impl Reports {
     /// Reports of one producer of a ring.
-    pub(super) fn new(outages: Arc<Outages>) -> Self {
-        Self { outages, ..Self::default() }
+    pub(super) fn new(faults: Arc<Faults>) -> Self {
+        Self { faults, ..Self::default() }
     }
 
     /// How many events were served so far.
@@ -238,6 +237,11 @@ impl Reports {
         std::mem::take(&mut self.notes().refused)
     }
 
+    /// Where the last acknowledged messages stand, of the partitions that had any since this was last asked.
+    pub(super) fn last_messages(&self) -> LastMessages {
+        std::mem::take(&mut self.notes().last)
+    }
+
     fn notes(&self) -> MutexGuard<'_, Notes> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -250,14 +254,16 @@ impl ClientContext for Reports {
         if message.contains("Invalid timestamp") {
             self.notes().wrong_clock = true;
         }
+        // A connection that was lost or refused.
+        if facility == "FAIL" {
+            self.faults.note();
+        }
         log_line(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.events.fetch_add(1, Ordering::Relaxed);
-        if error == KafkaError::Global(RDKafkaErrorCode::AllBrokersDown) {
-            self.outages.note();
-        }
+        self.faults.note();
         if error == KafkaError::Global(RDKafkaErrorCode::Fatal) {
             self.notes().failure.get_or_insert_with(|| reason.to_owned());
         } else {
@@ -272,8 +278,14 @@ impl ProducerContext for Reports {
     fn delivery(&self, result: &DeliveryResult<'_>, about: About) {
         self.events.fetch_add(1, Ordering::Relaxed);
         self.reported.fetch_add(1, Ordering::Relaxed);
-        let Err((error, message)) = result else { return };
         let mut notes = self.notes();
+        let (error, message) = match result {
+            Err(refused) => refused,
+            Ok(message) => {
+                notes.last.insert((about.1, message.partition()), message.offset());
+                return;
+            }
+        };
         let mut reason = format!("topic `{}` did not take a message: {}", message.topic(), words(error));
         let timestamp = *error == KafkaError::MessageProduction(RDKafkaErrorCode::InvalidTimestamp);
         let wrong_clock = timestamp || notes.wrong_clock;

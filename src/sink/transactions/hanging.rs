@@ -7,7 +7,7 @@
 //! what follows them may have been sent, for the end of a transaction may be lost in one partition and written in
 //! another. So what it answered is answered again, and [`crate::pipeline`] leaves out what receivers have already.
 //!
-//! This is exact as long as nothing was committed behind it, which [`super::outage`] sees to, and the offsets were not
+//! This is exact as long as nothing was committed behind it, which [`super::ends`] sees to, and the offsets were not
 //! committed where alerts were lost. Aborted records without key or value stay behind, which readers of committed
 //! records never see. Kafka: KAFKA-20734.
 
@@ -22,7 +22,7 @@ use rdkafka::metadata::MetadataPartition;
 use rdkafka::producer::Producer;
 use rdkafka::{Offset as Position, TopicPartitionList};
 
-use super::{TransactionSink, committer, drain, send_doomed};
+use super::{TransactionSettings, TransactionSink, committer, drain, send_doomed};
 use crate::event::Partition;
 use crate::sink::{Destination, SinkError};
 use crate::source::kafka::{ConsumerSettings, Side};
@@ -56,13 +56,8 @@ pub fn end_hanging(
 ) -> Result<bool, SinkError> {
     const ATTEMPT: &str = "looking for transactions that hang";
     let failed = |error: KafkaError| committer::failed(ATTEMPT, &error);
-    let reader = |isolation: &str| -> Result<BaseConsumer, SinkError> {
-        let kafka = &sink.settings.kafka;
-        let group = [("group.id", source.group.as_str())];
-        let mut config = kafka.kafka.client_config(Side::Consumer, &kafka.client_id, &group)?;
-        config.set("isolation.level", isolation).create().map_err(failed)
-    };
-    let (committed, all) = (reader("read_committed")?, reader("read_uncommitted")?);
+    let client = |isolation: &str| reader(&sink.settings, &source.group, isolation);
+    let (committed, all) = (client("read_committed")?, client("read_uncommitted")?);
     // Brokers that have just come back may not know yet who leads what.
     let places = patiently(|| undecided_records(sink, committed.client(), all.client())).map_err(failed)?;
     let offsets = patiently(|| undecided_offsets(&committed, source)).map_err(failed)?;
@@ -95,6 +90,18 @@ pub fn end_hanging(
         .map_err(failed)?;
     }
     Ok(true)
+}
+
+/// A client that asks what stands in the topics and what the group has committed.
+pub(super) fn reader(
+    settings: &TransactionSettings,
+    group: &str,
+    isolation: &str,
+) -> Result<BaseConsumer, SinkError> {
+    let kafka = &settings.kafka;
+    let mut config = kafka.kafka.client_config(Side::Consumer, &kafka.client_id, &[("group.id", group)])?;
+    let made = config.set("isolation.level", isolation).create();
+    made.map_err(|error| committer::failed("asking the brokers about transactions", &error))
 }
 
 /// Asks again for a while when a question fails.

@@ -15,8 +15,8 @@
 //! Protocol: Kafka's KIP-98 (transactions), KIP-447 (fencing by the group's generation).
 
 mod committer;
+mod ends;
 mod hanging;
-mod outage;
 mod probe;
 
 pub use hanging::end_hanging;
@@ -39,8 +39,8 @@ use super::kafka::{KafkaSinkSettings, Topics, headers, room_beside};
 use super::{Destination, OutMessage, Outgoing, Receipt, Rejected, SinkError};
 use crate::event::{Coordinates, Offset, Partition};
 use crate::source::kafka::{PartitionCommit, Side, words};
-use committer::{Closed, Committer, Reports, Settled};
-use outage::Outages;
+use committer::{COMMITTING, Closed, Committer, Reports, Settled};
+use ends::Faults;
 
 /// How long one poll waits when there is nothing else to do.
 const WAIT: Duration = Duration::from_millis(1);
@@ -66,6 +66,8 @@ pub struct TransactionSettings {
     pub kafka: KafkaSinkSettings,
     /// Transactional ids are this and `-0`, `-1` and so on: a restart under the same name shuts out what it replaces.
     pub id: String,
+    /// Whose offsets are committed.
+    pub group: String,
     /// How many producers take turns.
     pub producers: usize,
     /// What earlier sinks of this process learned of messages that no transaction may hold.
@@ -116,7 +118,7 @@ impl TransactionSink {
     ///
     /// Fails where a broker can't do transactions, or none answers within a minute.
     pub fn start(settings: TransactionSettings) -> Result<Self, SinkError> {
-        let outages = Arc::new(Outages::default());
+        let faults = Arc::new(Faults::default());
         let make = |index: usize| -> Result<Arc<TransactionProducer>, SinkError> {
             let id = format!("{}-{index}", settings.id);
             let linger = settings.kafka.linger_ms.to_string();
@@ -128,7 +130,7 @@ impl TransactionSink {
             config.set("transaction.timeout.ms", &timeout);
             config.set("message.timeout.ms", timeout);
             let producer: TransactionProducer = config
-                .create_with_context(Reports::new(Arc::clone(&outages)))
+                .create_with_context(Reports::new(Arc::clone(&faults)))
                 .map_err(|error| SinkError::Producer(error.to_string()))?;
             initialise(&producer, &id)?;
             Ok(Arc::new(producer))
@@ -147,11 +149,12 @@ impl TransactionSink {
         let (settled_tx, settled) = bounded(idle.len());
         let abandoned = Arc::new(AtomicBool::new(false));
         let committer = Committer {
-            id: settings.id.clone(),
+            settings: settings.clone(),
+            ring: idle.iter().cloned().collect(),
             to_commit,
             settled: settled_tx,
             abandoned: Arc::clone(&abandoned),
-            outages: Arc::clone(&outages),
+            faults,
         };
         let thread = std::thread::Builder::new()
             .name("committer".to_owned())
@@ -271,8 +274,6 @@ impl TransactionSink {
         while let Ok(settled) = self.settled.try_recv() {
             self.settle(settled)?;
         }
-        // Those that wait for their turn as well: when a producer lost its brokers counts.
-        self.idle.iter().for_each(|idle| serve_events(idle));
         if let Some(open) = &self.open {
             serve_events(open);
             self.check(&Arc::clone(open))?;
@@ -334,10 +335,7 @@ impl TransactionSink {
     }
 
     fn ended(&self) -> SinkError {
-        SinkError::Transaction {
-            attempt: "committing a transaction",
-            reason: "the thread that commits has ended".to_owned(),
-        }
+        SinkError::Transaction { attempt: COMMITTING, reason: "the thread that commits has ended".to_owned() }
     }
 
     /// Messages of one producer are read in order; those of two only if the first are there already.
@@ -345,7 +343,7 @@ impl TransactionSink {
         let Some(before) = self.before.take() else { return Ok(()) };
         let mut wait = LOOK_WAIT_MIN;
         while before.in_flight_count() > 0 && before.context().failure().is_none() {
-            // Events of its connections count as well, and the committer serves them only while it commits.
+            // The committer serves them only while it commits.
             serve_events(&before);
             if let Ok(settled) = self.settled.recv_timeout(wait) {
                 self.settle(settled)?;
