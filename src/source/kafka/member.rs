@@ -20,11 +20,18 @@ const ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// What a broker may be late in forgetting a member.
 const FORGOTTEN_LATE: Duration = Duration::from_secs(2);
 
-/// Brokers that say nothing for so long are not waited for: another process may live.
-const SILENCE_MOST: Duration = Duration::from_secs(120);
+/// Nobody is a member when answers have said so for so long: a broker that starts does not know its groups at once.
+const SURE: Duration = Duration::from_secs(1);
 
-/// Whether somebody is still a member under this instance's name once a session has passed since the brokers were first
-/// asked. Waits that long where somebody is; where brokers say nothing for two minutes, somebody may be.
+/// A broker that takes longer to answer may have been started meanwhile.
+const LOOK_SLOW: Duration = Duration::from_secs(1);
+
+/// Brokers that don't stay for a session within this time are not waited for: another process may live.
+const WAIT_MOST: Duration = Duration::from_secs(120);
+
+/// Whether somebody is still a member under this instance's name once the brokers have answered for a session. Waits that
+/// long where somebody is, and again after brokers were away, for one that starts gives every member a new session; where
+/// that takes more than two minutes, somebody may be.
 pub fn another_lives(settings: &ConsumerSettings, clock: &dyn Clock, stop: &AtomicBool) -> bool {
     // Only a member with a name can be shut out by another of the same.
     let Some(instance) = &settings.instance else { return false };
@@ -35,18 +42,27 @@ pub fn another_lives(settings: &ConsumerSettings, clock: &dyn Clock, stop: &Atom
     let Ok(consumer) = config.create::<BaseConsumer>() else { return true };
     // Brokers make a member's id of its name.
     let of_instance = format!("{instance}-");
-    let mut until = clock.elapsed() + SILENCE_MOST;
-    let mut answered = false;
-    while clock.elapsed() < until && !stop.load(Ordering::Relaxed) {
-        if let Ok(list) = consumer.fetch_group_list(Some(group), ANSWER_WAIT) {
+    let wait = Duration::from_millis(session) + FORGOTTEN_LATE;
+    let last = clock.elapsed() + WAIT_MOST;
+    let (mut until, mut nobody_since) = (None, None);
+    while clock.elapsed() < until.unwrap_or(last).min(last) && !stop.load(Ordering::Relaxed) {
+        let asked = clock.elapsed();
+        let answer = consumer.fetch_group_list(Some(group), ANSWER_WAIT);
+        let now = clock.elapsed();
+        let lives = answer.ok().map(|list| {
             let mut members = list.groups().iter().flat_map(|group| group.members());
-            if !members.any(|member| member.id().starts_with(&of_instance)) {
-                return false;
+            members.any(|member| member.id().starts_with(&of_instance))
+        });
+        if lives.is_none() || now.saturating_sub(asked) > LOOK_SLOW {
+            (until, nobody_since) = (None, None);
+        }
+        match lives {
+            Some(true) => {
+                nobody_since = None;
+                until.get_or_insert(now + wait);
             }
-            if !answered {
-                answered = true;
-                until = clock.elapsed() + Duration::from_millis(session) + FORGOTTEN_LATE;
-            }
+            Some(false) if now.saturating_sub(*nobody_since.get_or_insert(now)) >= SURE => return false,
+            _ => {}
         }
         std::thread::sleep(LOOK_WAIT);
     }
