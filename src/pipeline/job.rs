@@ -118,7 +118,7 @@ impl JobError {
             Self::Lost | Self::Sink(SinkError::Transaction { .. } | SinkError::Fenced { .. }) => true,
             // Another process merged the segments that were planned with: plan again.
             Self::History(HistoryError::Changed { .. }) => true,
-            Self::Source(fault) => fault.retry(),
+            Self::Source(fault) => fault.may_pass(),
             _ => false,
         }
     }

@@ -18,7 +18,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 
 use super::contact::{Complaint, ask};
-use super::{ConsumerSettings, EndedCommits, KafkaSettings, Side, SourceError};
+use super::{ConsumerSettings, EndedCommits, KafkaSettings, Remedy, Side, SourceError};
 use crate::event::Partition;
 
 /// How long a question to the brokers may take.
@@ -225,7 +225,7 @@ pub(super) fn partitions_of(
         Some((Some(code), _)) => format!("{}; {CREATE}", RDKafkaErrorCode::from(code)),
         _ => format!("it does not exist; {CREATE}"),
     };
-    Err(SourceError::Client { attempt, reason, retry: false })
+    Err(SourceError::Client { attempt, reason, remedy: Remedy::Change })
 }
 
 const CREATE: &str = "create the topic, or correct `topics` of the stream";

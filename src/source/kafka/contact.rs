@@ -11,7 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::consumer::Reporter;
-use super::{SourceError, words};
+use super::{Remedy, SourceError, words};
 
 /// How long each round of a question waits, in seconds: short ones first, between which complaints are heard;
 /// long ones last, for a large cluster's answer.
@@ -191,7 +191,7 @@ fn unanswered(
             )
         }
     };
-    SourceError::Client { attempt: attempt.to_owned(), reason, retry: false }
+    SourceError::Client { attempt: attempt.to_owned(), reason, remedy: Remedy::AnotherStart }
 }
 
 #[cfg(test)]

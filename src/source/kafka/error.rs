@@ -5,6 +5,19 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::topic::passes;
+
+/// What helps against a fault of the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// The library goes on by itself.
+    Patience,
+    /// Brokers could not be reached, or were not ready: the same may work later.
+    AnotherStart,
+    /// Somebody must change something.
+    Change,
+}
+
 /// A fault of the Kafka source.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
@@ -37,8 +50,8 @@ pub enum SourceError {
         attempt: String,
         /// The library's words, and what to do.
         reason: String,
-        /// Whether the library goes on by itself.
-        retry: bool,
+        /// What helps.
+        remedy: Remedy,
     },
     /// The position to read from is no longer in the topic.
     #[error(
@@ -66,7 +79,12 @@ pub enum SourceError {
 impl SourceError {
     /// Whether reading goes on by itself; where not, nothing more will be read.
     pub fn retry(&self) -> bool {
-        matches!(self, Self::Client { retry: true, .. })
+        matches!(self, Self::Client { remedy: Remedy::Patience, .. })
+    }
+
+    /// Whether a job that worked before may work again when it starts anew.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Client { remedy: Remedy::Patience | Remedy::AnotherStart, .. })
     }
 
     /// Whether another process has taken this one's place.
@@ -76,12 +94,13 @@ impl SourceError {
 
     /// A step that failed, with the library's reason for it.
     pub(crate) fn stop(attempt: &str, error: &KafkaError) -> Self {
-        Self::Client { attempt: attempt.to_owned(), reason: words(error), retry: false }
+        let remedy = if passes(error) { Remedy::AnotherStart } else { Remedy::Change };
+        Self::Client { attempt: attempt.to_owned(), reason: words(error), remedy }
     }
 
     /// A step that failed and will be tried again.
     pub(crate) fn again(attempt: &str, error: &KafkaError) -> Self {
-        Self::Client { attempt: attempt.to_owned(), reason: words(error), retry: true }
+        Self::Client { attempt: attempt.to_owned(), reason: words(error), remedy: Remedy::Patience }
     }
 }
 
@@ -113,12 +132,12 @@ pub(super) fn polled(error: &KafkaError, detail: Option<String>) -> Option<Sourc
         _ => "see the log of the client library",
     };
     let reason = format!("{reason}; {advice}");
-    Some(SourceError::Client { attempt: "reading from Kafka".to_owned(), reason, retry: false })
+    Some(SourceError::Client { attempt: "reading from Kafka".to_owned(), reason, remedy: Remedy::Change })
 }
 
 /// Lost connections, absent leaders, unknown topics and the like: the library tries again without end.
 fn passing(reason: String) -> SourceError {
-    SourceError::Client { attempt: "reading from Kafka".to_owned(), reason, retry: true }
+    SourceError::Client { attempt: "reading from Kafka".to_owned(), reason, remedy: Remedy::Patience }
 }
 
 #[cfg(test)]
@@ -140,5 +159,16 @@ mod tests {
         }
         assert_eq!(sorted(&KafkaError::MessageConsumptionFatal(Code::FencedInstanceId)), Some(false));
         assert_eq!(sorted(&KafkaError::PartitionEOF(0)), None);
+    }
+
+    #[test]
+    fn a_question_that_nobody_answers_may_be_answered_after_another_start_and_a_refusal_may_not() {
+        use RDKafkaErrorCode as Code;
+        let stopped = |code| SourceError::stop("asking", &KafkaError::MetadataFetch(code));
+        for code in [Code::BrokerTransportFailure, Code::OperationTimedOut, Code::LeaderNotAvailable] {
+            let fault = stopped(code);
+            assert!(fault.may_pass() && !fault.retry(), "{code:?}");
+        }
+        assert!(!stopped(Code::TopicAuthorizationFailed).may_pass());
     }
 }

@@ -24,8 +24,8 @@ mod replay;
 mod topic;
 
 pub(crate) use consumer::log_line;
-pub use error::SourceError;
 pub(crate) use error::words;
+pub use error::{Remedy, SourceError};
 pub use member::another_lives;
 pub use positions::{Assignment, Start};
 pub(crate) use properties::Side;
@@ -204,7 +204,7 @@ impl KafkaSource {
             .map_err(|error| SourceError::Client {
                 attempt: "starting the thread that reads from Kafka".to_owned(),
                 reason: error.to_string(),
-                retry: false,
+                remedy: Remedy::Change,
             })?;
         Ok(Self { consumer, settings, polling, events, commands, thread: Some(thread) })
     }
@@ -251,7 +251,7 @@ impl KafkaSource {
         self.consumer.group_metadata().ok_or_else(|| SourceError::Client {
             attempt: "asking for this member's place in the group".to_owned(),
             reason: "the consumer has none".to_owned(),
-            retry: false,
+            remedy: Remedy::Change,
         })
     }
 

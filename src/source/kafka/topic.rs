@@ -14,7 +14,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 
 use super::consumer::{ANSWER_WAIT, Reporter, partitions_of};
-use super::{KafkaSettings, Side, SourceError, words};
+use super::{KafkaSettings, Remedy, Side, SourceError, words};
 use crate::event::{Coordinates, EventTime, Offset, Partition};
 
 /// How long one poll waits, and how many in a row may bring nothing: half a minute of silence is a failure.
@@ -135,9 +135,8 @@ impl TopicReader {
                 }
                 Some(Err(error)) if passes(&error) => Followed::Nothing,
                 Some(Err(error)) => {
-                    return Err(
-                        self.failed(&self.consumer.context().detail().unwrap_or_else(|| words(&error)))
-                    );
+                    let detail = self.consumer.context().detail().unwrap_or_else(|| words(&error));
+                    return Err(self.gives_up(Remedy::Change, detail));
                 }
             };
             if !each(event) {
@@ -164,7 +163,7 @@ impl TopicReader {
         for partition in 0..i32::try_from(self.partitions).unwrap_or(i32::MAX) {
             let (_, end) = written
                 .fetch_watermarks(&self.topic, partition, ANSWER_WAIT)
-                .map_err(|error| self.failed(&words(&error)))?;
+                .map_err(|error| self.failed(&error))?;
             let mut pauses = 0;
             while self.end(partition)? < end {
                 if pauses == PAUSES_MAX {
@@ -172,7 +171,7 @@ impl TopicReader {
                         "a transaction that writes to partition {partition} is still open after 90 seconds: see \
                          whether its producer hangs, or wait until the broker ends it"
                     );
-                    return Err(self.failed(&reason));
+                    return Err(self.gives_up(Remedy::AnotherStart, reason));
                 }
                 pauses += 1;
                 std::thread::sleep(PAUSE);
@@ -184,7 +183,7 @@ impl TopicReader {
     /// The offset after the last record that is in no open transaction.
     fn end(&self, partition: i32) -> Result<i64, SourceError> {
         let marks = self.consumer.fetch_watermarks(&self.topic, partition, ANSWER_WAIT);
-        marks.map(|(_, end)| end).map_err(|error| self.failed(&words(&error)))
+        marks.map(|(_, end)| end).map_err(|error| self.failed(&error))
     }
 
     /// The record at an offset; none where the topic holds none there, or no longer.
@@ -192,7 +191,7 @@ impl TopicReader {
         let (low, high) = self
             .consumer
             .fetch_watermarks(&self.topic, partition, ANSWER_WAIT)
-            .map_err(|error| self.failed(&words(&error)))?;
+            .map_err(|error| self.failed(&error))?;
         if offset.0 < low || offset.0 >= high {
             return Ok(None);
         }
@@ -216,7 +215,7 @@ impl TopicReader {
             return Ok(list);
         }
         // Past the last record of that time the answer is the end, which the library takes as it is.
-        self.consumer.offsets_for_times(list, ANSWER_WAIT).map_err(|error| self.failed(&words(&error)))
+        self.consumer.offsets_for_times(list, ANSWER_WAIT).map_err(|error| self.failed(&error))
     }
 
     fn add(
@@ -225,12 +224,11 @@ impl TopicReader {
         partition: i32,
         position: Position,
     ) -> Result<(), SourceError> {
-        list.add_partition_offset(&self.topic, partition, position)
-            .map_err(|error| self.failed(&words(&error)))
+        list.add_partition_offset(&self.topic, partition, position).map_err(|error| self.failed(&error))
     }
 
     fn assign(&self, list: &TopicPartitionList) -> Result<(), SourceError> {
-        self.consumer.assign(list).map_err(|error| self.failed(&words(&error)))
+        self.consumer.assign(list).map_err(|error| self.failed(&error))
     }
 
     /// The next record, or none at the end of a partition.
@@ -245,13 +243,13 @@ impl TopicReader {
                 Some(Err(error)) => {
                     let reason = self.consumer.context().detail().unwrap_or_else(|| words(&error));
                     if !passes(&error) {
-                        return Err(self.failed(&reason));
+                        return Err(self.gives_up(Remedy::Change, reason));
                     }
                     last = reason;
                 }
             }
         }
-        Err(self.failed(&last))
+        Err(self.gives_up(Remedy::AnotherStart, last))
     }
 
     fn stored(&self, message: &BorrowedMessage<'_>) -> StoredRecord {
@@ -273,12 +271,16 @@ impl TopicReader {
         }
     }
 
-    fn failed(&self, reason: &str) -> SourceError {
-        SourceError::Client {
-            attempt: format!("reading topic `{}`", self.topic),
-            reason: reason.to_owned(),
-            retry: false,
-        }
+    fn failed(&self, error: &KafkaError) -> SourceError {
+        SourceError::stop(&self.attempt(), error)
+    }
+
+    fn gives_up(&self, remedy: Remedy, reason: String) -> SourceError {
+        SourceError::Client { attempt: self.attempt(), reason, remedy }
+    }
+
+    fn attempt(&self) -> String {
+        format!("reading topic `{}`", self.topic)
     }
 }
 
