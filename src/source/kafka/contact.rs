@@ -130,11 +130,7 @@ pub(super) fn ask<T>(
             Err(error) if !is_silence(&error) => return Err(SourceError::stop(attempt, &error)),
             Err(error) => last = Some(error),
         }
-        hear(consumer);
-        if let Some(newer) = consumer.context().complaint() {
-            let outweighed = complaint.as_ref().is_some_and(|older| !newer.outweighs(older));
-            complaint = if outweighed { complaint } else { Some(newer) };
-        }
+        hear(consumer, 1, &mut complaint);
         if complaint.as_ref().is_some_and(|complaint| complaint.refusal().is_some()) {
             rounds_after_refusal += 1;
         }
@@ -142,18 +138,28 @@ pub(super) fn ask<T>(
             break;
         }
     }
+    // A verbose log holds up what says why.
+    hear(consumer, COMPLAINTS_MAX, &mut complaint);
     let waited = last.as_ref().map(words).unwrap_or_default();
     Err(unanswered(brokers, attempt, complaint.as_ref(), waited))
 }
 
-/// Lets the library hand over its log and its complaints. A poll returns after each complaint; one that takes no
-/// time hands over a single line of the log.
-fn hear(consumer: &BaseConsumer<Reporter>) {
-    const COMPLAINTS_MAX: usize = 20;
+/// Most polls in which complaints are heard at a time.
+const COMPLAINTS_MAX: usize = 20;
+
+/// Lets the library hand over its log and its complaints, until so many polls brought none, and keeps the one that says
+/// most. A poll returns after each complaint; lines of the log are handed over meanwhile.
+fn hear(consumer: &BaseConsumer<Reporter>, mut quiet: usize, complaint: &mut Option<Complaint>) {
     for _ in 0..COMPLAINTS_MAX {
-        if consumer.poll(Duration::from_millis(50)).is_none() {
-            return;
+        quiet -= usize::from(consumer.poll(Duration::from_millis(50)).is_none());
+        if quiet == 0 {
+            break;
         }
+    }
+    if let Some(newer) = consumer.context().complaint()
+        && complaint.as_ref().is_none_or(|older| newer.outweighs(older))
+    {
+        *complaint = Some(newer);
     }
 }
 
