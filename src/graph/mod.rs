@@ -265,14 +265,15 @@ impl Engine {
     /// there count for the windows as they would in [`Self::process`].
     pub fn absorb(&mut self, input: &EngineInput<'_>) -> Result<(), EngineError> {
         let mut run = run::Run::new(&self.graph, input, false);
+        let mut last = Vec::new();
         for (step, feeds) in self.steps.iter().zip(&self.feeds) {
             match step {
                 _ if *feeds => run.step(step, &mut self.states)?,
-                Step::Window(window) => run.absorb(window, &mut self.states[window.state])?,
+                Step::Window(window) => last.push(window),
                 _ => {}
             }
         }
-        Ok(())
+        run.absorb_each(&last, &mut self.states)
     }
 
     /// What this engine keeps, for the one that follows it.

@@ -163,6 +163,11 @@ impl WindowState {
         Ok(parts)
     }
 
+    /// Whether it uses several threads for a batch of so many rows.
+    pub(crate) fn is_parallel(&self, rows: usize) -> bool {
+        self.settings.is_parallel(rows)
+    }
+
     /// What the state holds at the moment.
     pub fn usage(&self) -> Usage {
         self.shards.iter().map(Shard::usage).fold(Usage::default(), std::ops::Add::add)
@@ -255,7 +260,7 @@ fn each_shard<T: Send>(
         rows[(hash >> 24 & 0xffff) as usize % shards.len()].push(row);
     }
     let one = |(shard, rows): (&mut Shard, Vec<u32>)| work(shard, batch, &rows).map(|done| (rows, done));
-    if count as usize >= batch.settings.parallel_rows_min {
+    if batch.settings.is_parallel(count as usize) {
         let parts: Vec<_> = shards.par_iter_mut().zip(rows).map(one).collect();
         return parts.into_iter().collect();
     }

@@ -176,6 +176,13 @@ impl Default for WindowSettings {
     }
 }
 
+impl WindowSettings {
+    /// Whether a batch of so many rows is worked on by several threads.
+    pub(crate) fn is_parallel(&self, rows: usize) -> bool {
+        self.shards > 1 && rows >= self.parallel_rows_min
+    }
+}
+
 /// A batch of rows in order of arrival; all columns have the length of `times`.
 #[derive(Clone, Copy, Debug)]
 pub struct WindowInput<'a> {

@@ -18,6 +18,7 @@ from .job import Job, write_settings
 
 PEERS = Path(__file__).resolve().parents[3] / "benches" / "peers"
 PARTITIONS = 4
+LONGEST_WINDOW_MS = 24 * 3600 * 1000
 
 
 def main():
@@ -39,8 +40,10 @@ def feed(cluster, folder, events, topic="payments", poison_every=None):
     """Sends the payments of benches/peers, one in so many cut off in the middle; the last of them."""
     data = folder / "data"
     if not data.exists():
-        subprocess.run([sys.executable, PEERS / "generate.py", str(data), "--rows", str(events)], check=True,
-                       stdout=subprocess.DEVNULL)
+        # So close that the longest window of the rules holds all of them.
+        gap = max(1, min(50, LONGEST_WINDOW_MS * 2 // events - 2))
+        subprocess.run([sys.executable, PEERS / "generate.py", str(data), "--rows", str(events), "--gap-max-ms", str(gap)],
+                       check=True, stdout=subprocess.DEVNULL)
     producer, last = cluster.producer(), None
     with open(next(data.glob("*.ndjson")), encoding="utf-8") as lines:
         for number, line in enumerate(lines):
