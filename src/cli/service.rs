@@ -21,8 +21,8 @@ use crate::pipeline::{
 use crate::rules::{AnswerOrder, Emit, RuleSet};
 use crate::settings::{self, ByteSize, Loaded, Settings, StreamSettings};
 use crate::sink::{
-    AlertFormat, Destination, FileSink, FileSinkSettings, KafkaSink, KafkaSinkSettings, Masking, PRODUCERS,
-    RefusedMessages, RoutedSink, Sink, SinkError, Topics, TransactionSettings, TransactionSink,
+    AlertFormat, Destination, Doubt, FileSink, FileSinkSettings, KafkaSink, KafkaSinkSettings, Masking,
+    PRODUCERS, RefusedMessages, RoutedSink, Sink, SinkError, Topics, TransactionSettings, TransactionSink,
 };
 use crate::source::kafka::{ConsumerSettings, KafkaSettings, SourceError, Start, TopicBinding, cluster_id};
 use crate::sql::{not_keyed_by, selects_topic_key};
@@ -154,7 +154,8 @@ pub(super) fn start<'a>(
     let transactions = (settings.job.delivery == settings::Delivery::ExactlyOnce)
         .then(|| member.unwrap_or_else(|| name.clone()));
     let refused = RefusedMessages::default();
-    let sink = move || plan.make(transactions.as_deref(), &refused);
+    let doubt = Doubt::default();
+    let sink = move || plan.make(transactions.as_deref(), &refused, &doubt);
     let history = kept(settings, &cluster)?;
     Ok(Job {
         parts: Box::new(parts),
@@ -466,7 +467,12 @@ impl SinkPlan {
     }
 
     /// The sink; with a name for its transactional ids, the one that delivers exactly once.
-    fn make(&self, transactions: Option<&str>, refused: &RefusedMessages) -> Result<Sink, SinkError> {
+    fn make(
+        &self,
+        transactions: Option<&str>,
+        refused: &RefusedMessages,
+        doubt: &Doubt,
+    ) -> Result<Sink, SinkError> {
         let kafka = self.kafka.clone();
         if let Some(id) = transactions {
             let settings = TransactionSettings {
@@ -476,6 +482,7 @@ impl SinkPlan {
                 id: id.to_owned(),
                 producers: PRODUCERS,
                 refused: RefusedMessages::clone(refused),
+                doubt: doubt.clone(),
             };
             return Ok(TransactionSink::start(settings)?.into());
         }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::Failure;
 use crate::event::{Clock, Coordinates, Offset, Partition, Span, SystemClock};
 use crate::sink::{
-    Destination, KafkaSinkSettings, OutMessage, Outgoing, PRODUCERS, RefusedMessages, Topics,
+    Destination, Doubt, KafkaSinkSettings, OutMessage, Outgoing, PRODUCERS, RefusedMessages, Topics,
     TransactionSettings, TransactionSink,
 };
 use crate::source::kafka::{KafkaSettings, PartitionCommit};
@@ -165,6 +165,7 @@ impl Bare<'_> {
             group: self.to.to_owned(),
             producers: PRODUCERS,
             refused: RefusedMessages::default(),
+            doubt: Doubt::default(),
         })
         .map_err(Failure::outside)
     }

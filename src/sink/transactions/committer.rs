@@ -115,7 +115,8 @@ impl Committer {
         again(COMMITTING, abandoned, || producer.commit_transaction(ANSWER_WAIT))?;
         crash_point("after-commit");
         let took = self.faults.elapsed().saturating_sub(began);
-        watch.committed(&self.faults, producer.context().last_messages(), closed.offsets.clone(), took);
+        let messages = producer.context().last_messages();
+        watch.committed(&self.faults, &self.settings.doubt, messages, closed.offsets.clone(), took);
         check(watch)
     }
 }

@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -21,7 +22,7 @@ use rdkafka::{Offset as Position, TopicPartitionList};
 
 use super::hanging::reader;
 use super::{SinkError, TransactionSettings, committer};
-use crate::event::{Clock, SystemClock};
+use crate::event::{Clock, Partition, SystemClock};
 use crate::sink::Destination;
 use crate::source::kafka::{PartitionCommit, offsets_to_commit};
 
@@ -75,6 +76,47 @@ struct Last {
     offsets: Vec<PartitionCommit>,
 }
 
+/// The offsets to go back to where the last transaction may not have ended everywhere: what the sinks of a process tell
+/// the next one, for a broker may have ended it in the group's offsets and forgotten it in the outputs.
+#[derive(Debug, Clone, Default)]
+pub struct Doubt(Arc<Mutex<Doubted>>);
+
+#[derive(Debug, Default)]
+struct Doubted {
+    /// Offsets of the transactions before the last.
+    before: BTreeMap<Partition, PartitionCommit>,
+    last: Vec<PartitionCommit>,
+    faults: Option<Arc<Faults>>,
+    /// Faults up to which the last transaction is known to have ended.
+    known: u64,
+}
+
+impl Doubt {
+    fn open(&self) -> MutexGuard<'_, Doubted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn committed(&self, offsets: &[PartitionCommit]) {
+        let mut doubted = self.open();
+        let ended = std::mem::replace(&mut doubted.last, offsets.to_vec());
+        doubted.before.extend(ended.into_iter().map(|commit| (commit.partition.clone(), commit)));
+    }
+
+    fn settled(&self, faults: &Arc<Faults>, known: u64) {
+        let mut doubted = self.open();
+        (doubted.faults, doubted.known) = (Some(Arc::clone(faults)), known);
+    }
+
+    /// What is in doubt, once; begins anew with the faults of the next sink. Where a transaction was under way as well, going back
+    /// behind the one before it covers both.
+    pub(super) fn take(&self, next: &Arc<Faults>) -> Vec<PartitionCommit> {
+        let doubted = std::mem::take(&mut *self.open());
+        self.settled(next, next.count());
+        let in_doubt = doubted.faults.is_some_and(|faults| faults.count() != doubted.known);
+        if in_doubt { doubted.before.into_values().collect() } else { Vec::new() }
+    }
+}
+
 /// The committer's view of the outages, from one commit to the next.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
@@ -88,10 +130,12 @@ impl Watch {
     pub(super) fn committed(
         &mut self,
         faults: &Faults,
+        doubt: &Doubt,
         messages: LastMessages,
         offsets: Vec<PartitionCommit>,
         took: Duration,
     ) {
+        doubt.committed(&offsets);
         self.last = Some(Last { messages, offsets });
         if took > SLOW {
             faults.note();
@@ -101,7 +145,7 @@ impl Watch {
     /// Fails where the last transaction may not have ended everywhere. Asks the brokers only after a fault.
     pub(super) fn check(
         &mut self,
-        faults: &Faults,
+        faults: &Arc<Faults>,
         settings: &TransactionSettings,
         abandoned: &AtomicBool,
     ) -> Result<(), SinkError> {
@@ -114,6 +158,7 @@ impl Watch {
             last.await_marks(faults, settings, abandoned)?;
         }
         self.known = count;
+        settings.doubt.settled(faults, count);
         Ok(())
     }
 }
@@ -207,20 +252,39 @@ mod tests {
             group: "job".to_owned(),
             producers: 1,
             refused: RefusedMessages::default(),
+            doubt: Doubt::default(),
         };
-        let (faults, mut watch) = (Faults::default(), Watch::default());
+        let (faults, mut watch) = (Arc::new(Faults::default()), Watch::default());
         // Nobody waits for the answer, so asking fails at once.
         let asks = |watch: &mut Watch| watch.check(&faults, &settings, &AtomicBool::new(true)).is_err();
         faults.note();
         assert!(!asks(&mut watch), "nothing was committed that could be lost");
-        watch.committed(&faults, LastMessages::new(), Vec::new(), SLOW);
+        watch.committed(&faults, &settings.doubt, LastMessages::new(), Vec::new(), SLOW);
         assert!(!asks(&mut watch), "no fault since");
         faults.note();
         assert!(asks(&mut watch) && asks(&mut watch), "until it is answered");
 
         let mut watch = Watch { known: faults.count(), last: None };
-        watch.committed(&faults, LastMessages::new(), Vec::new(), SLOW * 2);
+        watch.committed(&faults, &settings.doubt, LastMessages::new(), Vec::new(), SLOW * 2);
         assert!(asks(&mut watch), "a commit that takes long is a sign as well");
+    }
+
+    #[test]
+    fn after_a_fault_that_nobody_looked_into_the_offsets_before_the_last_transaction_are_gone_back_to() {
+        let commit = |offset| PartitionCommit {
+            partition: Partition { topic: "payments".into(), partition: 0 },
+            offset: crate::event::Offset(offset),
+            note: String::new(),
+        };
+        let (doubt, faults, next) = (Doubt::default(), Arc::<Faults>::default(), Arc::<Faults>::default());
+        assert_eq!(doubt.take(&faults).len(), 0);
+        [7, 9].into_iter().for_each(|offset| doubt.committed(&[commit(offset)]));
+        faults.note();
+        let back = doubt.take(&next);
+        assert_eq!(back.iter().map(|commit| commit.offset.0).collect::<Vec<_>>(), [7]);
+        [11, 13].into_iter().for_each(|offset| doubt.committed(&[commit(offset)]));
+        faults.note();
+        assert_eq!(doubt.take(&Arc::default()).len(), 0, "faults of a ring that is gone");
     }
 
     fn offsets(of: &[(i32, Position)]) -> TopicPartitionList {

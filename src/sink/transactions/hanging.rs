@@ -25,7 +25,7 @@ use rdkafka::{Offset as Position, TopicPartitionList};
 use super::{TransactionSettings, TransactionSink, committer, drain, send_doomed};
 use crate::event::Partition;
 use crate::sink::{Destination, SinkError};
-use crate::source::kafka::{ConsumerSettings, Side};
+use crate::source::kafka::{ConsumerSettings, PartitionCommit, Side};
 
 /// How long one question may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
@@ -61,14 +61,17 @@ pub fn end_hanging(
     // Brokers that have just come back may not know yet who leads what.
     let places = patiently(|| undecided_records(sink, committed.client(), all.client())).map_err(failed)?;
     let offsets = patiently(|| undecided_offsets(&committed, source)).map_err(failed)?;
-    if places.is_empty() && offsets.count() == 0 {
+    let doubted = std::mem::take(&mut sink.doubted);
+    if places.is_empty() && offsets.count() == 0 && doubted.is_empty() {
         return Ok(false);
     }
     tracing::warn!(
-        records = ?places, offsets = offsets.count(),
-        "a transaction hangs, as brokers leave it that all went down at once: it is ended, and answered again"
+        records = ?places, offsets = offsets.count(), in_doubt = doubted.len(),
+        "a transaction hangs or may have been lost, as brokers leave it that all went down at once: it is ended, and answered \
+         again"
     );
-    let before = committed_before(&all, &offsets, mark).map_err(failed)?;
+    let mut before = committed_before(&all, &offsets, mark).map_err(failed)?;
+    go_back(&mut before, &doubted, mark).map_err(failed)?;
     let group = committed.group_metadata();
     for producer in &sink.idle {
         if !places.is_empty() {
@@ -77,7 +80,7 @@ pub fn end_hanging(
             drain(producer, POLLS_MAX);
             producer.abort_transaction(ANSWER_WAIT).map_err(failed)?;
         }
-        let (Some(group), true) = (&group, offsets.count() > 0) else { continue };
+        let (Some(group), true) = (&group, offsets.count() + before.count() > 0) else { continue };
         producer.begin_transaction().map_err(failed)?;
         let commits = before.count() > 0;
         // Where nothing was committed before, any offset does, for it is aborted.
@@ -120,6 +123,24 @@ fn patiently<T>(mut question: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> 
 fn forbidden(code: Option<RDKafkaErrorCode>) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(code, Some(Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed))
+}
+
+/// Enters the offsets of before transactions in doubt, with the mark.
+fn go_back(
+    before: &mut TopicPartitionList,
+    doubted: &[PartitionCommit],
+    mark: &dyn Fn(&str) -> String,
+) -> KafkaResult<()> {
+    for PartitionCommit { partition: Partition { topic, partition }, offset, note } in doubted {
+        if before.find_partition(topic, *partition).is_none() {
+            before.add_partition(topic, *partition);
+        }
+        if let Some(mut place) = before.find_partition(topic, *partition) {
+            place.set_offset(Position::Offset(offset.0))?;
+            place.set_metadata(mark(note));
+        }
+    }
+    Ok(())
 }
 
 /// What was committed of these partitions before what waits to be decided, each with the mark.

@@ -19,6 +19,7 @@ mod ends;
 mod hanging;
 mod probe;
 
+pub use ends::Doubt;
 pub use hanging::end_hanging;
 pub use probe::probe;
 
@@ -72,6 +73,8 @@ pub struct TransactionSettings {
     pub producers: usize,
     /// What earlier sinks of this process learned of messages that no transaction may hold.
     pub refused: RefusedMessages,
+    /// What earlier sinks of this process don't know of their last transactions.
+    pub doubt: Doubt,
 }
 
 /// How many producers take turns unless said otherwise: one is filled, one commits, one is free.
@@ -82,6 +85,8 @@ pub(super) type TransactionProducer = BaseProducer<Reports>;
 /// A ring of transactional producers.
 pub struct TransactionSink {
     settings: TransactionSettings,
+    /// Offsets to go back to.
+    doubted: Vec<PartitionCommit>,
     idle: VecDeque<Arc<TransactionProducer>>,
     open: Option<Arc<TransactionProducer>>,
     /// Messages of the open transaction that its producer was not given yet.
@@ -145,6 +150,7 @@ impl TransactionSink {
             threads.into_iter().map(ended).collect()
         });
         let idle = made.into_iter().collect::<Result<VecDeque<_>, _>>()?;
+        let doubted = settings.doubt.take(&faults);
         let (closed, to_commit) = bounded(idle.len());
         let (settled_tx, settled) = bounded(idle.len());
         let abandoned = Arc::new(AtomicBool::new(false));
@@ -162,6 +168,7 @@ impl TransactionSink {
             .map_err(|error| SinkError::Producer(error.to_string()))?;
         Ok(Self {
             settings,
+            doubted,
             idle,
             open: None,
             held: VecDeque::new(),
