@@ -21,8 +21,9 @@ use crate::pipeline::{
 use crate::rules::{AnswerOrder, Emit, RuleSet};
 use crate::settings::{self, ByteSize, Loaded, Settings, StreamSettings};
 use crate::sink::{
-    AlertFormat, Destination, Doubt, FileSink, FileSinkSettings, KafkaSink, KafkaSinkSettings, Masking,
-    PRODUCERS, RefusedMessages, RoutedSink, Sink, SinkError, Topics, TransactionSettings, TransactionSink,
+    AlertFormat, Destination, FileSink, FileSinkSettings, KafkaSink, KafkaSinkSettings, Masking, PRODUCERS,
+    RefusedMessages, RoutedSink, Sink, SinkError, Topics, TransactionEnds, TransactionSettings,
+    TransactionSink,
 };
 use crate::source::kafka::{ConsumerSettings, KafkaSettings, SourceError, Start, TopicBinding, cluster_id};
 use crate::sql::{not_keyed_by, selects_topic_key};
@@ -154,8 +155,8 @@ pub(super) fn start<'a>(
     let transactions = (settings.job.delivery == settings::Delivery::ExactlyOnce)
         .then(|| member.unwrap_or_else(|| name.clone()));
     let refused = RefusedMessages::default();
-    let doubt = Doubt::default();
-    let sink = move || plan.make(transactions.as_deref(), &refused, &doubt);
+    let ends = TransactionEnds::default();
+    let sink = move || plan.make(transactions.as_deref(), &refused, &ends);
     let history = kept(settings, &cluster)?;
     Ok(Job {
         parts: Box::new(parts),
@@ -471,7 +472,7 @@ impl SinkPlan {
         &self,
         transactions: Option<&str>,
         refused: &RefusedMessages,
-        doubt: &Doubt,
+        ends: &TransactionEnds,
     ) -> Result<Sink, SinkError> {
         let kafka = self.kafka.clone();
         if let Some(id) = transactions {
@@ -482,7 +483,7 @@ impl SinkPlan {
                 id: id.to_owned(),
                 producers: PRODUCERS,
                 refused: RefusedMessages::clone(refused),
-                doubt: doubt.clone(),
+                ends: ends.clone(),
             };
             return Ok(TransactionSink::start(settings)?.into());
         }

@@ -30,7 +30,7 @@ pub(super) struct Pruning {
     waiting: Option<(u64, Old)>,
     /// Picks what windows without a bound in time need, once it was asked for under the rules in force.
     carrier: Option<Arc<Carrier>>,
-    /// Steps up to this one are known to be committed.
+    /// Steps up to this one are known to be committed, and to stay so.
     committed: u64,
     /// At-least-once: the step of the last commit that was asked for, and how many commits have not ended.
     asked: (u64, u64),
@@ -61,8 +61,8 @@ impl Incarnation<'_> {
         // Its receipt may have come before the commit was due: where nothing follows there is no other.
         self.received = receipt.map_or(self.received, |receipt| receipt.step());
         let received = self.received;
-        if self.sink.transactions().is_some() {
-            self.pruning.committed = received;
+        if let Some(transactions) = self.sink.transactions() {
+            self.pruning.committed = transactions.ended_step();
         }
         if let Some((step, commits)) = self.waiting_commit.take_if(|(step, _)| *step <= received) {
             self.ask_commit(step, commits)?;

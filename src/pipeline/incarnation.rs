@@ -31,7 +31,7 @@ use crate::history::Writer;
 use crate::labels::Labels;
 use crate::metrics::Phase;
 use crate::sink::{Outgoing, Sink, SinkError, end_hanging, probe};
-use crate::source::kafka::{Assigned, KafkaEvent, KafkaSource, SourceError};
+use crate::source::kafka::{Assigned, Assignment, KafkaEvent, KafkaSource, SourceError};
 use crate::source::{Fetched, Partitions, RawBatch, index_of};
 
 /// Whether the process has started a job before.
@@ -379,6 +379,9 @@ impl<'a> Incarnation<'a> {
         self.observe_assigned(&partitions);
         self.table = Arc::clone(&assigned.table);
         self.counts = assigned.partitions.iter().map(|a| (a.partition.topic.clone(), a.partitions)).collect();
+        if let Some(transactions) = self.sink.transactions() {
+            transactions.gained(assigned.partitions.iter().filter_map(Assignment::committed));
+        }
         let from = match self.retained(assigned) {
             Some(from) => from,
             None => {
@@ -421,7 +424,7 @@ impl<'a> Incarnation<'a> {
     /// for them since. What waits of a partition that is gone must never be answered here.
     fn retained(&mut self, assigned: &Assigned) -> Option<Vec<Position>> {
         let known: BTreeMap<&Partition, Offset> = self.offsets.iter().collect();
-        let go_on = |assignment: &crate::source::kafka::Assignment| {
+        let go_on = |assignment: &Assignment| {
             let next = *known.get(&assignment.partition)?;
             let note = Note::read(assignment.note.as_deref()?).ok()??;
             let partition = assignment.partition.clone();
@@ -437,11 +440,17 @@ impl<'a> Incarnation<'a> {
     /// Lets partitions go: delivers and commits what they gave rise to, unless they are lost already.
     fn revoked(&mut self, partitions: &[Partition], lost: bool) -> Result<(), JobError> {
         if lost {
+            if let Some(transactions) = self.sink.transactions() {
+                transactions.let_go(partitions);
+            }
             self.source.release()?;
             return Err(JobError::Lost);
         }
         self.drain()?;
         self.first_read.held = false;
+        if let Some(transactions) = self.sink.transactions() {
+            transactions.let_go(partitions);
+        }
         // The core stays as it is: if the same partitions come back, it goes on with them.
         self.last_record.clear();
         if let Some(history) = &self.history {

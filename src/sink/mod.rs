@@ -19,7 +19,7 @@ pub use file::{AlertFormat, FileSink, FileSinkSettings};
 pub use kafka::{KafkaSink, KafkaSinkSettings, Topics};
 pub use routed::RoutedSink;
 pub use transactions::{
-    Doubt, PRODUCERS, RefusedMessages, TransactionSettings, TransactionSink, end_hanging, probe,
+    PRODUCERS, RefusedMessages, TransactionEnds, TransactionSettings, TransactionSink, end_hanging, probe,
 };
 
 use std::fmt;

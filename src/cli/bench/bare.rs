@@ -14,8 +14,8 @@ use serde::Deserialize;
 use super::Failure;
 use crate::event::{Clock, Coordinates, Offset, Partition, Span, SystemClock};
 use crate::sink::{
-    Destination, Doubt, KafkaSinkSettings, OutMessage, Outgoing, PRODUCERS, RefusedMessages, Topics,
-    TransactionSettings, TransactionSink,
+    Destination, KafkaSinkSettings, OutMessage, Outgoing, PRODUCERS, RefusedMessages, Topics,
+    TransactionEnds, TransactionSettings, TransactionSink,
 };
 use crate::source::kafka::{KafkaSettings, PartitionCommit};
 
@@ -165,7 +165,7 @@ impl Bare<'_> {
             group: self.to.to_owned(),
             producers: PRODUCERS,
             refused: RefusedMessages::default(),
-            doubt: Doubt::default(),
+            ends: TransactionEnds::default(),
         })
         .map_err(Failure::outside)
     }

@@ -19,8 +19,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{Producer, ProducerContext};
 
-use super::ends::{Faults, LastMessages, Watch};
-use super::{LOOK_WAIT_MAX, LOOK_WAIT_MIN, TransactionProducer, TransactionSettings, serve_events};
+use super::ends::{Committed, LastMessages, TransactionEnds};
+use super::producer::{TransactionProducer, serve_events};
+use super::{LOOK_WAIT_MAX, LOOK_WAIT_MIN, TransactionSettings};
 use crate::event::{Coordinates, crash_point};
 use crate::sink::deliveries::{WRONG_CLOCK, about_itself};
 use crate::sink::{Destination, SinkError};
@@ -51,7 +52,6 @@ pub(super) struct Committer {
     pub(super) to_commit: Receiver<Closed>,
     pub(super) settled: Sender<Settled>,
     pub(super) abandoned: Arc<AtomicBool>,
-    pub(super) faults: Arc<Faults>,
 }
 
 /// What is attempted here.
@@ -67,13 +67,13 @@ const ATTEMPTS_MAX: usize = 16;
 impl Committer {
     pub(super) fn run(self) {
         let mut failed = None;
-        let mut watch = Watch::default();
+        let ends = &self.settings.ends;
         while let Ok(closed) = self.to_commit.recv() {
-            let mut began = self.faults.elapsed();
+            let mut began = ends.elapsed();
             let outcome = match &failed {
                 None => drain(&closed.producer).and_then(|()| {
-                    began = self.faults.elapsed();
-                    self.commit(&closed, &mut watch)
+                    began = ends.elapsed();
+                    self.commit(&closed)
                 }),
                 Some(reason) => Err(SinkError::Transaction {
                     attempt: COMMITTING,
@@ -84,7 +84,7 @@ impl Committer {
                 tracing::warn!(id = self.settings.id, %error, "a transaction was not committed");
                 failed.get_or_insert_with(|| error.to_string());
             }
-            let took = self.faults.elapsed().saturating_sub(began);
+            let took = ends.elapsed().saturating_sub(began);
             let settled = Settled { producer: closed.producer, step: closed.step, outcome, took };
             if self.settled.send(settled).is_err() {
                 return;
@@ -93,15 +93,15 @@ impl Committer {
     }
 
     /// Ends a transaction; fails also where it was committed and the brokers may have lost its end.
-    fn commit(&self, closed: &Closed, watch: &mut Watch) -> Result<(), SinkError> {
-        let (producer, abandoned) = (&closed.producer, &self.abandoned);
-        let began = self.faults.elapsed();
-        let check = |watch: &mut Watch| {
+    fn commit(&self, closed: &Closed) -> Result<(), SinkError> {
+        let (producer, abandoned, ends) = (&closed.producer, &self.abandoned, &self.settings.ends);
+        let began = ends.elapsed();
+        let check = || {
             self.ring.iter().for_each(|one| serve_events(one));
-            watch.check(&self.faults, &self.settings, abandoned)
+            ends.check(&self.settings, abandoned)
         };
         crash_point("before-send-offsets");
-        check(watch)?;
+        check()?;
         if !closed.offsets.is_empty() {
             let offsets = offsets_to_commit(closed.offsets.iter())
                 .map_err(|error| failed("adding offsets to a transaction", &error))?;
@@ -110,14 +110,18 @@ impl Committer {
             })?;
         }
         crash_point("after-send-offsets");
-        check(watch)?;
+        check()?;
         crash_point("before-commit");
         again(COMMITTING, abandoned, || producer.commit_transaction(ANSWER_WAIT))?;
         crash_point("after-commit");
-        let took = self.faults.elapsed().saturating_sub(began);
-        let messages = producer.context().last_messages();
-        watch.committed(&self.faults, &self.settings.doubt, messages, closed.offsets.clone(), took);
-        check(watch)
+        ends.committed(Committed {
+            step: closed.step,
+            messages: producer.context().last_messages(),
+            offsets: closed.offsets.clone(),
+            began,
+            ended: ends.elapsed(),
+        });
+        check()
     }
 }
 
@@ -191,7 +195,7 @@ pub(super) type About = Arc<(Coordinates, Destination)>;
 /// Receives the library's reports; the callbacks only take notes.
 #[derive(Debug, Default)]
 pub(in crate::sink) struct Reports {
-    faults: Arc<Faults>,
+    ends: TransactionEnds,
     events: AtomicU64,
     given: AtomicU64,
     reported: AtomicU64,
@@ -209,8 +213,8 @@ struct Notes {
 
 impl Reports {
     /// Reports of one producer of a ring.
-    pub(super) fn new(faults: Arc<Faults>) -> Self {
-        Self { faults, ..Self::default() }
+    pub(super) fn new(ends: TransactionEnds) -> Self {
+        Self { ends, ..Self::default() }
     }
 
     /// How many events were served so far.
@@ -257,14 +261,18 @@ impl ClientContext for Reports {
         }
         // A connection that was lost or refused.
         if facility == "FAIL" {
-            self.faults.note();
+            self.ends.fault();
         }
         log_line(level, facility, message);
     }
 
+    fn stats_raw(&self, _: &[u8]) {
+        self.events.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         self.events.fetch_add(1, Ordering::Relaxed);
-        self.faults.note();
+        self.ends.fault();
         if error == KafkaError::Global(RDKafkaErrorCode::Fatal) {
             self.notes().failure.get_or_insert_with(|| reason.to_owned());
         } else {

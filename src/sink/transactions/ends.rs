@@ -1,17 +1,18 @@
-//! Whether the last transaction has ended everywhere, before anything is committed behind it.
+//! Whether the last transactions have ended everywhere, before anything more is committed behind them.
 //!
 //! A broker says that a transaction is committed once the decision is in its log; the marks that end it in each partition
 //! follow. Brokers of Kafka 4 that went down in between may forget those marks (KAFKA-20734): readers of committed
 //! records, and the group's offsets, then wait for ever, or until a later transaction of the same producer ends both,
 //! rightly or wrongly. Offsets that a later transaction commits would hide that the forgotten one is lost. So after
 //! anything that may be the sign of such an outage (a connection lost or refused, a commit that took long), the brokers are
-//! asked: the committed offsets must be those of the last transaction, and readers of committed records must get past
-//! its messages. Where they don't, nothing more is committed until [`super::end_hanging`] was here.
+//! asked about the transactions of the last seconds: the committed offsets must be those of the last, and readers of
+//! committed records must get past the messages of all. Where they don't, nothing more is committed until
+//! [`super::end_hanging`] was here, which goes back to the offsets of before them.
 //!
 //! The library's own report that all brokers are down is no such sign: it counts the addresses it started from among
 //! them, which it does not look at once it has others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,6 +30,10 @@ use crate::source::kafka::{PartitionCommit, offsets_to_commit};
 /// A commit that takes longer is a sign of an outage.
 const SLOW: Duration = Duration::from_secs(3);
 
+/// A transaction has ended everywhere once another began so long after it was committed and there was no sign of an outage:
+/// brokers write the marks within milliseconds, and the decisions of one that lives are not forgotten.
+const SURE: Duration = Duration::from_secs(10);
+
 /// How long one question may take, and how long the marks of a transaction are waited for.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
 const MARKS_WAIT: Duration = Duration::from_secs(10);
@@ -37,146 +42,176 @@ const MARKS_WAIT: Duration = Duration::from_secs(10);
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// What the producers of a ring know of their brokers.
-#[derive(Debug)]
-pub(super) struct Faults {
-    clock: SystemClock,
-    count: AtomicU64,
-}
-
-impl Default for Faults {
-    fn default() -> Self {
-        Self { clock: SystemClock::start(), count: AtomicU64::default() }
-    }
-}
-
-impl Faults {
-    /// Time since the ring was made.
-    pub(super) fn elapsed(&self) -> Duration {
-        self.clock.elapsed()
-    }
-
-    /// A sign of an outage.
-    pub(super) fn note(&self) {
-        self.count.fetch_add(1, Ordering::Release);
-    }
-
-    fn count(&self) -> u64 {
-        self.count.load(Ordering::Acquire)
-    }
-}
-
 /// The last message of a transaction in each partition of its outputs.
 pub(super) type LastMessages = BTreeMap<(Destination, i32), i64>;
 
-/// What the last transaction must have left behind.
+/// What the sinks of a process know of their brokers and of the transactions that they committed last: the next ring goes on
+/// from it, for a broker may have ended a transaction in the group's offsets and forgotten it in the outputs.
+#[derive(Debug, Clone)]
+pub struct TransactionEnds(Arc<Ends>);
+
 #[derive(Debug)]
-struct Last {
-    messages: LastMessages,
-    offsets: Vec<PartitionCommit>,
+struct Ends {
+    clock: SystemClock,
+    /// Signs of an outage so far.
+    faults: AtomicU64,
+    known: Mutex<Known>,
 }
 
-/// The offsets to go back to where the last transaction may not have ended everywhere: what the sinks of a process tell
-/// the next one, for a broker may have ended it in the group's offsets and forgotten it in the outputs.
-#[derive(Debug, Clone, Default)]
-pub struct Doubt(Arc<Mutex<Doubted>>);
-
 #[derive(Debug, Default)]
-struct Doubted {
-    /// Offsets of the transactions before the last.
+struct Known {
+    /// Faults up to which every transaction is known to have ended.
+    faults: u64,
+    /// The offsets of before [`Self::recent`].
     before: BTreeMap<Partition, PartitionCommit>,
-    last: Vec<PartitionCommit>,
-    faults: Option<Arc<Faults>>,
-    /// Faults up to which the last transaction is known to have ended.
-    known: u64,
+    /// Transactions that may not have ended everywhere, the oldest first.
+    recent: VecDeque<Committed>,
+    /// The last step whose transaction has ended everywhere.
+    step: u64,
 }
 
-impl Doubt {
-    fn open(&self) -> MutexGuard<'_, Doubted> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What a committed transaction must have left behind.
+#[derive(Debug)]
+pub(super) struct Committed {
+    pub(super) step: u64,
+    pub(super) messages: LastMessages,
+    pub(super) offsets: Vec<PartitionCommit>,
+    /// When the commit began and ended, since [`TransactionEnds`] was made.
+    pub(super) began: Duration,
+    pub(super) ended: Duration,
+}
 
-    fn committed(&self, offsets: &[PartitionCommit]) {
-        let mut doubted = self.open();
-        let ended = std::mem::replace(&mut doubted.last, offsets.to_vec());
-        doubted.before.extend(ended.into_iter().map(|commit| (commit.partition.clone(), commit)));
-    }
-
-    fn settled(&self, faults: &Arc<Faults>, known: u64) {
-        let mut doubted = self.open();
-        (doubted.faults, doubted.known) = (Some(Arc::clone(faults)), known);
-    }
-
-    /// What is in doubt, once; begins anew with the faults of the next sink. Where a transaction was under way as well, going back
-    /// behind the one before it covers both.
-    pub(super) fn take(&self, next: &Arc<Faults>) -> Vec<PartitionCommit> {
-        let doubted = std::mem::take(&mut *self.open());
-        self.settled(next, next.count());
-        let in_doubt = doubted.faults.is_some_and(|faults| faults.count() != doubted.known);
-        if in_doubt { doubted.before.into_values().collect() } else { Vec::new() }
+impl Default for TransactionEnds {
+    fn default() -> Self {
+        let known = Mutex::default();
+        Self(Arc::new(Ends { clock: SystemClock::start(), faults: AtomicU64::default(), known }))
     }
 }
 
-/// The committer's view of the outages, from one commit to the next.
-#[derive(Debug, Default)]
-pub(super) struct Watch {
-    last: Option<Last>,
-    /// Faults up to which the last transaction is known to have ended.
-    known: u64,
-}
-
-impl Watch {
-    /// A transaction was committed just now; `took` from its first request on.
-    pub(super) fn committed(
-        &mut self,
-        faults: &Faults,
-        doubt: &Doubt,
-        messages: LastMessages,
-        offsets: Vec<PartitionCommit>,
-        took: Duration,
-    ) {
-        doubt.committed(&offsets);
-        self.last = Some(Last { messages, offsets });
-        if took > SLOW {
-            faults.note();
+impl Known {
+    /// The oldest transaction has ended everywhere.
+    fn retire(&mut self) {
+        if let Some(ended) = self.recent.pop_front() {
+            self.step = ended.step;
+            self.before.extend(ended.offsets.into_iter().map(|commit| (commit.partition.clone(), commit)));
         }
     }
 
-    /// Fails where the last transaction may not have ended everywhere. Asks the brokers only after a fault.
+    /// What all recent transactions together must have left behind: the furthest of each.
+    fn furthest(&self) -> Furthest {
+        let mut furthest = Furthest::default();
+        for committed in &self.recent {
+            furthest.messages.extend(committed.messages.iter().map(|(place, offset)| (*place, *offset)));
+            let offsets = committed.offsets.iter();
+            furthest.offsets.extend(offsets.map(|commit| (commit.partition.clone(), commit.clone())));
+        }
+        furthest
+    }
+}
+
+impl TransactionEnds {
+    /// Time since this was made.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.0.clock.elapsed()
+    }
+
+    /// A sign of an outage.
+    pub(super) fn fault(&self) {
+        self.0.faults.fetch_add(1, Ordering::Release);
+    }
+
+    /// Signs of an outage so far.
+    pub(super) fn faults(&self) -> u64 {
+        self.0.faults.load(Ordering::Acquire)
+    }
+
+    /// Up to which step every transaction has ended everywhere: no start goes back behind it.
+    pub(super) fn ended(&self) -> u64 {
+        self.known().step
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A ring begins; nothing that was committed up to so many faults is in doubt any more.
+    pub(super) fn begin(&self, faults: u64) {
+        *self.known() = Known { faults, ..Known::default() };
+    }
+
+    /// Partitions are read from these committed offsets on.
+    pub(super) fn gained(&self, offsets: impl Iterator<Item = PartitionCommit>) {
+        self.known().before.extend(offsets.map(|commit| (commit.partition.clone(), commit)));
+    }
+
+    /// Partitions are another's, who may commit for them.
+    pub(super) fn gone(&self, partitions: &[Partition]) {
+        let mut known = self.known();
+        known.before.retain(|partition, _| !partitions.contains(partition));
+        let recent = known.recent.iter_mut();
+        recent.for_each(|one| one.offsets.retain(|commit| !partitions.contains(&commit.partition)));
+    }
+
+    /// A transaction was committed.
+    pub(super) fn committed(&self, committed: Committed) {
+        if committed.ended.saturating_sub(committed.began) > SLOW {
+            self.fault();
+        }
+        let mut known = self.known();
+        let calm = self.faults() == known.faults;
+        let sure = |older: &Committed| committed.began.saturating_sub(older.ended) >= SURE;
+        while calm && known.recent.front().is_some_and(sure) {
+            known.retire();
+        }
+        known.recent.push_back(committed);
+    }
+
+    /// The offsets to go back to where a transaction may not have ended everywhere. One that was under way when the ring
+    /// broke is covered as well.
+    pub(super) fn doubted(&self) -> Vec<PartitionCommit> {
+        let known = self.known();
+        if self.faults() == known.faults { Vec::new() } else { known.before.values().cloned().collect() }
+    }
+
+    /// Fails where a recent transaction may not have ended everywhere. Asks the brokers only after a fault.
     pub(super) fn check(
-        &mut self,
-        faults: &Arc<Faults>,
+        &self,
         settings: &TransactionSettings,
         abandoned: &AtomicBool,
     ) -> Result<(), SinkError> {
-        let count = faults.count();
-        if count == self.known {
-            return Ok(());
+        let count = self.faults();
+        let furthest = {
+            let known = self.known();
+            if count == known.faults {
+                return Ok(());
+            }
+            (!known.recent.is_empty()).then(|| known.furthest())
+        };
+        if let Some(furthest) = furthest {
+            tracing::debug!("brokers were away: asking whether the last transactions have ended");
+            self.await_marks(&furthest, settings, abandoned)?;
         }
-        if let Some(last) = &self.last {
-            tracing::debug!("brokers were away: asking whether the last transaction has ended");
-            last.await_marks(faults, settings, abandoned)?;
+        let mut known = self.known();
+        while !known.recent.is_empty() {
+            known.retire();
         }
-        self.known = count;
-        settings.doubt.settled(faults, count);
+        known.faults = count;
         Ok(())
     }
-}
 
-impl Last {
     fn await_marks(
         &self,
-        faults: &Faults,
+        furthest: &Furthest,
         settings: &TransactionSettings,
         abandoned: &AtomicBool,
     ) -> Result<(), SinkError> {
-        let committed = reader(settings, &settings.group, "read_committed")?;
-        let all = reader(settings, &settings.group, "read_uncommitted")?;
-        let until = faults.elapsed() + MARKS_WAIT;
+        let committed = reader(settings, &[])?;
+        let all = reader(settings, &[("isolation.level", "read_uncommitted")])?;
+        let until = self.elapsed() + MARKS_WAIT;
         let mut pause = PAUSE_MIN;
         let mut reason = "it was not waited for".to_owned();
-        while !abandoned.load(Ordering::Relaxed) && faults.elapsed() < until {
-            match self.unmarked(settings, &committed, &all) {
+        while !abandoned.load(Ordering::Relaxed) && self.elapsed() < until {
+            match furthest.unmarked(settings, &committed, &all) {
                 Ok(None) => return Ok(()),
                 Ok(Some(place)) => reason = format!("{place} does not show it"),
                 Err(error) => reason = crate::source::kafka::words(&error),
@@ -187,12 +222,21 @@ impl Last {
         Err(SinkError::Transaction {
             attempt: committer::COMMITTING,
             reason: format!(
-                "brokers were away, and whether the transaction before it has ended is not known: {reason}"
+                "brokers were away, and whether the transactions before it have ended is not known: {reason}"
             ),
         })
     }
+}
 
-    /// A place where the transaction has not ended.
+/// How far transactions reach in their outputs and in the group's offsets.
+#[derive(Debug, Default)]
+struct Furthest {
+    messages: LastMessages,
+    offsets: BTreeMap<Partition, PartitionCommit>,
+}
+
+impl Furthest {
+    /// A place where one of the transactions has not ended.
     fn unmarked(
         &self,
         settings: &TransactionSettings,
@@ -200,7 +244,7 @@ impl Last {
         all: &BaseConsumer,
     ) -> KafkaResult<Option<String>> {
         // Offsets that are still to be decided are not seen by who reads everything: what is seen is what was decided.
-        let expected = offsets_to_commit(self.offsets.iter())?;
+        let expected = offsets_to_commit(self.offsets.values())?;
         if let Some(place) = behind(&expected, &all.committed_offsets(expected.clone(), ANSWER_WAIT)?) {
             return Ok(Some(place));
         }
@@ -234,14 +278,14 @@ fn behind(expected: &TopicPartitionList, found: &TopicPartitionList) -> Option<S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Offset;
     use crate::sink::RefusedMessages;
     use crate::sink::kafka::{KafkaSinkSettings, Topics};
     use crate::source::kafka::KafkaSettings;
 
-    #[test]
-    fn brokers_are_asked_after_a_fault_and_only_for_a_transaction_that_was_committed() {
+    fn settings(ends: &TransactionEnds) -> TransactionSettings {
         let nowhere = KafkaSettings { brokers: vec!["127.0.0.1:1".to_owned()], ..KafkaSettings::default() };
-        let settings = TransactionSettings {
+        TransactionSettings {
             kafka: KafkaSinkSettings {
                 kafka: nowhere,
                 client_id: "job".to_owned(),
@@ -252,39 +296,74 @@ mod tests {
             group: "job".to_owned(),
             producers: 1,
             refused: RefusedMessages::default(),
-            doubt: Doubt::default(),
-        };
-        let (faults, mut watch) = (Arc::new(Faults::default()), Watch::default());
-        // Nobody waits for the answer, so asking fails at once.
-        let asks = |watch: &mut Watch| watch.check(&faults, &settings, &AtomicBool::new(true)).is_err();
-        faults.note();
-        assert!(!asks(&mut watch), "nothing was committed that could be lost");
-        watch.committed(&faults, &settings.doubt, LastMessages::new(), Vec::new(), SLOW);
-        assert!(!asks(&mut watch), "no fault since");
-        faults.note();
-        assert!(asks(&mut watch) && asks(&mut watch), "until it is answered");
+            ends: ends.clone(),
+        }
+    }
 
-        let mut watch = Watch { known: faults.count(), last: None };
-        watch.committed(&faults, &settings.doubt, LastMessages::new(), Vec::new(), SLOW * 2);
-        assert!(asks(&mut watch), "a commit that takes long is a sign as well");
+    /// Nobody waits for the answer, so asking fails at once.
+    fn asks(ends: &TransactionEnds) -> bool {
+        ends.check(&settings(ends), &AtomicBool::new(true)).is_err()
+    }
+
+    fn commit(partition: i32, offset: i64) -> PartitionCommit {
+        let partition = Partition { topic: "payments".into(), partition };
+        PartitionCommit { partition, offset: Offset(offset), note: String::new() }
+    }
+
+    /// A transaction of one partition, committed in no time so many seconds after the start.
+    fn at(seconds: u64, offset: i64) -> Committed {
+        let ended = Duration::from_secs(seconds);
+        let offsets = vec![commit(0, offset)];
+        Committed { step: seconds, messages: LastMessages::new(), offsets, began: ended, ended }
+    }
+
+    fn doubted(ends: &TransactionEnds) -> Vec<i64> {
+        ends.doubted().iter().map(|commit| commit.offset.0).collect()
     }
 
     #[test]
-    fn after_a_fault_that_nobody_looked_into_the_offsets_before_the_last_transaction_are_gone_back_to() {
-        let commit = |offset| PartitionCommit {
-            partition: Partition { topic: "payments".into(), partition: 0 },
-            offset: crate::event::Offset(offset),
-            note: String::new(),
-        };
-        let (doubt, faults, next) = (Doubt::default(), Arc::<Faults>::default(), Arc::<Faults>::default());
-        assert_eq!(doubt.take(&faults).len(), 0);
-        [7, 9].into_iter().for_each(|offset| doubt.committed(&[commit(offset)]));
-        faults.note();
-        let back = doubt.take(&next);
-        assert_eq!(back.iter().map(|commit| commit.offset.0).collect::<Vec<_>>(), [7]);
-        [11, 13].into_iter().for_each(|offset| doubt.committed(&[commit(offset)]));
-        faults.note();
-        assert_eq!(doubt.take(&Arc::default()).len(), 0, "faults of a ring that is gone");
+    fn brokers_are_asked_after_a_fault_and_only_for_a_transaction_that_was_committed() {
+        let ends = TransactionEnds::default();
+        ends.fault();
+        assert!(!asks(&ends), "nothing was committed that could be lost");
+        ends.committed(at(0, 7));
+        assert!(!asks(&ends), "no fault since");
+        ends.fault();
+        assert!(asks(&ends) && asks(&ends), "until it is answered");
+
+        let ends = TransactionEnds::default();
+        ends.committed(Committed { ended: SLOW * 2, ..at(0, 7) });
+        assert!(asks(&ends), "a commit that takes long is a sign as well");
+    }
+
+    #[test]
+    fn after_a_fault_the_offsets_of_before_all_transactions_of_the_last_seconds_are_gone_back_to() {
+        let ends = TransactionEnds::default();
+        ends.gained([commit(0, 5)].into_iter());
+        [(0, 7), (6, 9), (11, 11)]
+            .into_iter()
+            .for_each(|(seconds, offset)| ends.committed(at(seconds, offset)));
+        assert!(doubted(&ends).is_empty(), "no fault");
+        assert_eq!(ends.ended(), 0, "the first, at second 0, is surely written");
+        ends.fault();
+        assert_eq!(doubted(&ends), [7]);
+        ends.committed(at(60, 13));
+        assert_eq!(doubted(&ends), [7], "nothing is sure that nobody has looked into");
+        assert_eq!(doubted(&ends), [7], "a start that failed leaves it to the next");
+        ends.begin(ends.faults());
+        assert!(doubted(&ends).is_empty());
+    }
+
+    #[test]
+    fn the_first_transaction_of_a_partition_goes_back_to_where_it_was_gained_and_what_is_gone_to_nowhere() {
+        let ends = TransactionEnds::default();
+        ends.gained([commit(0, 5), commit(1, 50)].into_iter());
+        ends.committed(at(0, 7));
+        ends.fault();
+        assert_eq!(doubted(&ends), [5, 50]);
+        ends.gone(&[commit(0, 0).partition]);
+        assert_eq!(doubted(&ends), [50]);
+        assert!(ends.known().furthest().offsets.is_empty(), "its next owner commits for it");
     }
 
     fn offsets(of: &[(i32, Position)]) -> TopicPartitionList {

@@ -7,9 +7,9 @@
 //! what follows them may have been sent, for the end of a transaction may be lost in one partition and written in
 //! another. So what it answered is answered again, and [`crate::pipeline`] leaves out what receivers have already.
 //!
-//! This is exact as long as nothing was committed behind it, which [`super::ends`] sees to, and the offsets were not
-//! committed where alerts were lost. Aborted records without key or value stay behind, which readers of committed
-//! records never see. Kafka: KAFKA-20734.
+//! Where the end of a transaction may be written in the offsets and lost in the outputs, [`super::ends`] knows which
+//! offsets to go back to, as long as the process lives. Aborted records without key or value stay behind, which readers
+//! of committed records never see. Kafka: KAFKA-20734.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,7 +22,8 @@ use rdkafka::metadata::MetadataPartition;
 use rdkafka::producer::Producer;
 use rdkafka::{Offset as Position, TopicPartitionList};
 
-use super::{TransactionSettings, TransactionSink, committer, drain, send_doomed};
+use super::producer::{drain, send_doomed};
+use super::{TransactionSettings, TransactionSink, committer};
 use crate::event::Partition;
 use crate::sink::{Destination, SinkError};
 use crate::source::kafka::{ConsumerSettings, PartitionCommit, Side};
@@ -33,6 +34,9 @@ const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// How long the group's offsets are waited for: other instances leave theirs undecided for an instant.
 const DECISION_WAIT: Duration = Duration::from_secs(5);
 const ONE_DECISION_WAIT: Duration = Duration::from_secs(2);
+
+/// How long those that were committed here are waited for.
+const MARKS_WAIT: Duration = Duration::from_secs(10);
 
 /// How often a question that fails is asked, and how far apart: as long as a broker may take to start.
 const QUESTIONS_MAX: usize = 30;
@@ -46,7 +50,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const POLLS_MAX: usize = 1000;
 
 /// Looks for transactions that hang, in the output topics and in the group's offsets, and ends them; whether there was
-/// one. Nothing of the ring may be under way. `mark` makes of a commit's note one that says so.
+/// one, or may have been. Nothing of the ring may be under way. `mark` makes of a commit's note one that says so.
 ///
 /// A place that hangs for another's transaction, say of another instance, is found as well, and stays as it is.
 pub fn end_hanging(
@@ -56,13 +60,17 @@ pub fn end_hanging(
 ) -> Result<bool, SinkError> {
     const ATTEMPT: &str = "looking for transactions that hang";
     let failed = |error: KafkaError| committer::failed(ATTEMPT, &error);
-    let client = |isolation: &str| reader(&sink.settings, &source.group, isolation);
-    let (committed, all) = (client("read_committed")?, client("read_uncommitted")?);
+    let TransactionSink { settings, idle, .. } = sink;
+    let committed = reader(settings, &[])?;
+    let all = reader(settings, &[("isolation.level", "read_uncommitted")])?;
+    let faults = settings.ends.faults();
+    let doubted = settings.ends.doubted();
     // Brokers that have just come back may not know yet who leads what.
-    let places = patiently(|| undecided_records(sink, committed.client(), all.client())).map_err(failed)?;
+    let places =
+        patiently(|| undecided_records(settings, committed.client(), all.client())).map_err(failed)?;
     let offsets = patiently(|| undecided_offsets(&committed, source)).map_err(failed)?;
-    let doubted = std::mem::take(&mut sink.doubted);
     if places.is_empty() && offsets.count() == 0 && doubted.is_empty() {
+        settings.ends.begin(faults);
         return Ok(false);
     }
     tracing::warn!(
@@ -73,7 +81,7 @@ pub fn end_hanging(
     let mut before = committed_before(&all, &offsets, mark).map_err(failed)?;
     go_back(&mut before, &doubted, mark).map_err(failed)?;
     let group = committed.group_metadata();
-    for producer in &sink.idle {
+    for producer in idle {
         if !places.is_empty() {
             producer.begin_transaction().map_err(failed)?;
             places.iter().try_for_each(|place| send_doomed(producer, place, None)).map_err(failed)?;
@@ -92,18 +100,28 @@ pub fn end_hanging(
         }
         .map_err(failed)?;
     }
+    // What was committed here is in doubt as well, until it is seen.
+    if before.count() > 0 && !decided(&committed, before, MARKS_WAIT).map_err(failed)? {
+        let reason = "the offsets that were gone back to are not seen yet".to_owned();
+        return Err(SinkError::Transaction { attempt: ATTEMPT, reason });
+    }
+    settings.ends.begin(faults);
     Ok(true)
 }
 
-/// A client that asks what stands in the topics and what the group has committed.
+/// A client that asks what stands in the topics and what the group has committed, and reads what is committed unless a
+/// property says otherwise.
 pub(super) fn reader(
     settings: &TransactionSettings,
-    group: &str,
-    isolation: &str,
+    properties: &[(&str, &str)],
 ) -> Result<BaseConsumer, SinkError> {
     let kafka = &settings.kafka;
-    let mut config = kafka.kafka.client_config(Side::Consumer, &kafka.client_id, &[("group.id", group)])?;
-    let made = config.set("isolation.level", isolation).create();
+    let group = [("group.id", settings.group.as_str())];
+    let mut config = kafka.kafka.client_config(Side::Consumer, &kafka.client_id, &group)?;
+    properties.iter().for_each(|(property, value)| {
+        config.set(*property, *value);
+    });
+    let made = config.create();
     made.map_err(|error| committer::failed("asking the brokers about transactions", &error))
 }
 
@@ -168,11 +186,11 @@ fn committed_before(
 
 /// Partitions of the output in which committed readers can't reach the end.
 fn undecided_records<C: ConsumerContext>(
-    sink: &TransactionSink,
+    settings: &TransactionSettings,
     committed: &Client<C>,
     all: &Client<C>,
 ) -> KafkaResult<Vec<Partition>> {
-    let topics = &sink.settings.kafka.topics;
+    let topics = &settings.kafka.topics;
     // A topic that the job does not use, and may not see, is none of its outputs.
     let names: BTreeSet<&str> = Destination::ALL.iter().map(|destination| topics.of(*destination)).collect();
     let mut places = Vec::new();

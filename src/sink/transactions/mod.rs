@@ -18,8 +18,9 @@ mod committer;
 mod ends;
 mod hanging;
 mod probe;
+mod producer;
 
-pub use ends::Doubt;
+pub use ends::TransactionEnds;
 pub use hanging::end_hanging;
 pub use probe::probe;
 
@@ -32,16 +33,16 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::Producer;
 
 use super::dead_letter::in_place_of;
 use super::deliveries::about_itself;
-use super::kafka::{KafkaSinkSettings, Topics, headers, room_beside};
+use super::kafka::{KafkaSinkSettings, Topics, room_beside};
 use super::{Destination, OutMessage, Outgoing, Receipt, Rejected, SinkError};
-use crate::event::{Coordinates, Offset, Partition};
-use crate::source::kafka::{PartitionCommit, Side, words};
-use committer::{COMMITTING, Closed, Committer, Reports, Settled};
-use ends::Faults;
+use crate::event::{Coordinates, Partition};
+use crate::source::kafka::{PartitionCommit, words};
+use committer::{COMMITTING, Closed, Committer, Settled};
+use producer::{TransactionProducer, produce, serve_events};
 
 /// How long one poll waits when there is nothing else to do.
 const WAIT: Duration = Duration::from_millis(1);
@@ -49,13 +50,6 @@ const WAIT: Duration = Duration::from_millis(1);
 /// Shortest and longest wait between two looks at a transaction whose messages are under way: brokers may be away.
 const LOOK_WAIT_MIN: Duration = Duration::from_micros(200);
 const LOOK_WAIT_MAX: Duration = Duration::from_millis(5);
-
-/// How often `init_transactions` is tried, 10 seconds each.
-const INIT_ATTEMPTS_MAX: usize = 6;
-
-/// After so long a broker aborts the transaction of a process that has died, which the next one may wait for;
-/// brokers that are away for longer cost a restart from the committed offsets.
-const TIMEOUT_MS: &str = "15000";
 
 /// Messages that a broker refused for what they are: their coordinates and where they were to go.
 pub type RefusedMessages = Arc<std::sync::Mutex<HashSet<(Coordinates, Destination)>>>;
@@ -73,20 +67,16 @@ pub struct TransactionSettings {
     pub producers: usize,
     /// What earlier sinks of this process learned of messages that no transaction may hold.
     pub refused: RefusedMessages,
-    /// What earlier sinks of this process don't know of their last transactions.
-    pub doubt: Doubt,
+    /// What earlier sinks of this process know of their last transactions.
+    pub ends: TransactionEnds,
 }
 
 /// How many producers take turns unless said otherwise: one is filled, one commits, one is free.
 pub const PRODUCERS: usize = 3;
 
-pub(super) type TransactionProducer = BaseProducer<Reports>;
-
 /// A ring of transactional producers.
 pub struct TransactionSink {
     settings: TransactionSettings,
-    /// Offsets to go back to.
-    doubted: Vec<PartitionCommit>,
     idle: VecDeque<Arc<TransactionProducer>>,
     open: Option<Arc<TransactionProducer>>,
     /// Messages of the open transaction that its producer was not given yet.
@@ -123,34 +113,18 @@ impl TransactionSink {
     ///
     /// Fails where a broker can't do transactions, or none answers within a minute.
     pub fn start(settings: TransactionSettings) -> Result<Self, SinkError> {
-        let faults = Arc::new(Faults::default());
-        let make = |index: usize| -> Result<Arc<TransactionProducer>, SinkError> {
-            let id = format!("{}-{index}", settings.id);
-            let linger = settings.kafka.linger_ms.to_string();
-            let ours = [("linger.ms", linger.as_str()), ("transactional.id", id.as_str())];
-            let mut config =
-                settings.kafka.kafka.client_config(Side::Producer, &settings.kafka.client_id, &ours)?;
-            // No message may outlive its transaction.
-            let timeout = config.get("transaction.timeout.ms").unwrap_or(TIMEOUT_MS).to_owned();
-            config.set("transaction.timeout.ms", &timeout);
-            config.set("message.timeout.ms", timeout);
-            let producer: TransactionProducer = config
-                .create_with_context(Reports::new(Arc::clone(&faults)))
-                .map_err(|error| SinkError::Producer(error.to_string()))?;
-            initialise(&producer, &id)?;
-            Ok(Arc::new(producer))
-        };
         // Side by side, for the first use of an id takes a broker up to a second.
         let made: Vec<Result<_, SinkError>> = std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                (0..settings.producers.max(1)).map(|index| scope.spawn(move || make(index))).collect();
+            let settings = &settings;
+            let threads: Vec<_> = (0..settings.producers.max(1))
+                .map(|index| scope.spawn(move || producer::make(settings, index)))
+                .collect();
             let ended = |thread: std::thread::ScopedJoinHandle<'_, _>| {
                 thread.join().unwrap_or_else(|_| Err(SinkError::Producer("its thread broke off".to_owned())))
             };
             threads.into_iter().map(ended).collect()
         });
         let idle = made.into_iter().collect::<Result<VecDeque<_>, _>>()?;
-        let doubted = settings.doubt.take(&faults);
         let (closed, to_commit) = bounded(idle.len());
         let (settled_tx, settled) = bounded(idle.len());
         let abandoned = Arc::new(AtomicBool::new(false));
@@ -160,7 +134,6 @@ impl TransactionSink {
             to_commit,
             settled: settled_tx,
             abandoned: Arc::clone(&abandoned),
-            faults,
         };
         let thread = std::thread::Builder::new()
             .name("committer".to_owned())
@@ -168,7 +141,6 @@ impl TransactionSink {
             .map_err(|error| SinkError::Producer(error.to_string()))?;
         Ok(Self {
             settings,
-            doubted,
             idle,
             open: None,
             held: VecDeque::new(),
@@ -238,6 +210,21 @@ impl TransactionSink {
         &self.settings.kafka.topics
     }
 
+    /// The last step that no start goes back behind: its transaction has ended in the offsets and in the outputs.
+    pub fn ended_step(&self) -> u64 {
+        self.settings.ends.ended()
+    }
+
+    /// Partitions are read from these committed offsets on.
+    pub fn gained(&self, offsets: impl Iterator<Item = PartitionCommit>) {
+        self.settings.ends.gained(offsets);
+    }
+
+    /// Partitions were let go of.
+    pub fn let_go(&self, partitions: &[Partition]) {
+        self.settings.ends.gone(partitions);
+    }
+
     /// Transactions whose commit is not known yet.
     pub fn under_way(&self) -> usize {
         self.under_way
@@ -280,6 +267,9 @@ impl TransactionSink {
     fn serve(&mut self) -> Result<(), SinkError> {
         while let Ok(settled) = self.settled.try_recv() {
             self.settle(settled)?;
+        }
+        for idle in &self.idle {
+            serve_events(idle);
         }
         if let Some(open) = &self.open {
             serve_events(open);
@@ -336,6 +326,8 @@ impl TransactionSink {
             producer
                 .begin_transaction()
                 .map_err(|error| committer::failed("beginning a transaction", &error))?;
+            // Those of aborted transactions, as of a probe.
+            drop(producer.context().last_messages());
             self.open = Some(producer);
         }
         self.open.as_ref().ok_or_else(|| SinkError::Producer("no transaction is open".to_owned()))
@@ -419,82 +411,5 @@ impl Drop for TransactionSink {
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }
-    }
-}
-
-/// Serves every event that is there; `poll(0)` serves one a call. Longer polls of this library turn round and round for the
-/// last millisecond, so where there is nothing to do this thread sleeps instead.
-fn serve_events(producer: &TransactionProducer) {
-    loop {
-        let before = producer.context().events();
-        producer.poll(Duration::ZERO);
-        if producer.context().events() == before {
-            return;
-        }
-    }
-}
-
-/// Waits until what a producer was given is acknowledged, for so many times 10 ms at most.
-fn drain(producer: &TransactionProducer, polls_max: usize) {
-    for _ in 0..polls_max {
-        serve_events(producer);
-        if producer.in_flight_count() == 0 {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// Sends a record of a transaction that will be aborted, with a key and a value or without both.
-fn send_doomed(
-    producer: &TransactionProducer,
-    place: &Partition,
-    content: Option<(&str, &str)>,
-) -> Result<(), KafkaError> {
-    let about = Coordinates { partition: place.clone(), offset: Offset(0) };
-    let about = Arc::new((about, Destination::Audit));
-    let record = BaseRecord::<str, str, committer::About>::with_opaque_to(&place.topic, about);
-    let record =
-        BaseRecord { key: content.map(|(key, _)| key), payload: content.map(|(_, value)| value), ..record };
-    producer.send(record.partition(place.partition)).map_err(|(error, _)| error)?;
-    producer.context().give();
-    Ok(())
-}
-
-fn produce(
-    producer: &TransactionProducer,
-    settings: &KafkaSinkSettings,
-    message: &OutMessage,
-) -> Result<(), KafkaError> {
-    let topic = settings.topics.of(message.destination);
-    let about = Arc::new((message.coordinates.clone(), message.destination));
-    let record = BaseRecord::<[u8], [u8], committer::About>::with_opaque_to(topic, about);
-    let record = BaseRecord {
-        key: message.key.as_deref(),
-        payload: message.value.as_deref(),
-        headers: (!message.headers.is_empty()).then(|| headers(message)),
-        ..record
-    };
-    producer.send(record).map_err(|(error, _)| error)
-}
-
-/// Waits for a broker to take the id, which ends and aborts what its earlier owner left open.
-fn initialise(producer: &TransactionProducer, id: &str) -> Result<(), SinkError> {
-    let mut attempts_left = INIT_ATTEMPTS_MAX;
-    loop {
-        let Err(error) = producer.init_transactions(Duration::from_secs(10)) else { return Ok(()) };
-        let again = match &error {
-            KafkaError::Transaction(fault) => fault.is_retriable() && !fault.is_fatal(),
-            _ => false,
-        };
-        attempts_left -= 1;
-        if !again || attempts_left == 0 {
-            let mut failed = committer::failed("initialising transactions", &error);
-            if let SinkError::Transaction { reason, .. } = &mut failed {
-                reason.push_str(&format!(" (transactional id `{id}`)"));
-            }
-            return Err(failed);
-        }
-        tracing::warn!(id, %error, "transactions could not be initialised yet");
     }
 }

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use rdkafka::Offset as Position;
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::message::Message;
 use rdkafka::producer::Producer;
 
-use super::{TransactionSink, committer, drain, send_doomed};
+use super::hanging::reader;
+use super::producer::{drain, send_doomed};
+use super::{TransactionSink, committer};
 use crate::event::Partition;
 use crate::sink::{Destination, SinkError};
-use crate::source::kafka::{Side, words};
+use crate::source::kafka::words;
 
 /// The key of the record that must not be seen.
 const PROBE_KEY: &str = "tollgate-probe";
@@ -30,14 +32,7 @@ pub fn probe(sink: &mut TransactionSink) -> Result<bool, SinkError> {
     let topic = sink.settings.kafka.topics.of(Destination::Alerts).to_owned();
     let attempt = "probing the broker's transactions";
     let failed = |error: &rdkafka::error::KafkaError| committer::failed(attempt, error);
-    let reader: BaseConsumer = sink
-        .settings
-        .kafka
-        .kafka
-        .client_config(Side::Consumer, &sink.settings.kafka.client_id, &[("group.id", &sink.settings.id)])?
-        .set("enable.partition.eof", "true")
-        .create()
-        .map_err(|error| failed(&error))?;
+    let reader = reader(&sink.settings, &[("enable.partition.eof", "true")])?;
     let (_, end) = reader.fetch_watermarks(&topic, 0, Duration::from_secs(10)).map_err(|error| {
         SinkError::Refused { attempt, reason: format!("topic `{topic}`: {}", words(&error)) }
     })?;

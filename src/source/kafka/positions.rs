@@ -12,8 +12,8 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 
-use super::TopicBinding;
 use super::consumer::{ANSWER_WAIT, Subscribed};
+use super::{PartitionCommit, TopicBinding};
 use crate::event::{EventTime, Offset, Partition};
 
 /// Where answers begin when the group has committed nothing.
@@ -44,6 +44,14 @@ pub struct Assignment {
     pub high: Offset,
     /// How many partitions the topic has.
     pub partitions: usize,
+}
+
+impl Assignment {
+    /// What the group has committed; none on a first start.
+    pub fn committed(&self) -> Option<PartitionCommit> {
+        let note = self.note.clone()?;
+        Some(PartitionCommit { partition: self.partition.clone(), offset: self.start, note })
+    }
 }
 
 /// Positions of an assignment.

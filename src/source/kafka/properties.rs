@@ -104,6 +104,11 @@ const GUARDED: &[(&str, Allowed, &str)] = &[
     ),
     ("delivery.report.only.error", FALSE, "a commit waits for the report of each delivery"),
     (
+        "log.connection.close",
+        TRUE,
+        "a lost connection is the sign to ask whether the last transactions have ended",
+    ),
+    (
         "group.protocol",
         Allowed::Only(&["classic"]),
         "under the protocol `consumer` a killed instance keeps its partitions until its session ends, \
