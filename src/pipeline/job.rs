@@ -167,7 +167,7 @@ impl Job<'_> {
     /// Runs until `stop` is set; then finishes, commits and leaves the group.
     pub fn run(self, stop: &AtomicBool, mut watch: impl FnMut(JobEvent<'_>)) -> Result<Core, JobError> {
         let mut incarnation = Incarnation::start(&self, super::incarnation::Birth::First)?;
-        let mut failures = 0;
+        let (mut failures, mut fenced) = (0, 0);
         loop {
             let ended = match incarnation.run(stop, &mut watch) {
                 Ok(()) => return incarnation.end(),
@@ -175,12 +175,15 @@ impl Job<'_> {
             };
             // A request to join that is sent again after its answer was lost shuts out the one before it.
             let by_itself = matches!(&ended, JobError::Source(fault) if fault.fenced())
-                && failures < FENCED_BY_ITSELF_MAX
+                && fenced < FENCED_BY_ITSELF_MAX
                 && !self.another_lives(stop);
             if !ended.restarts() && !by_itself {
                 return Err(ended);
             }
-            failures = if incarnation.delivered() { 0 } else { failures + 1 };
+            (failures, fenced) = match incarnation.delivered() {
+                true => (0, 0),
+                false => (failures + 1, fenced + usize::from(by_itself)),
+            };
             self.observe_end(&ended, incarnation.transaction_open());
             watch(JobEvent::Restarting(&ended));
             let wanted = incarnation.making.take().map(|making| making.wanted.clone());
@@ -191,7 +194,7 @@ impl Job<'_> {
                 match Incarnation::start(&self, super::incarnation::Birth::Again) {
                     Ok(next) => break next,
                     // Brokers that are away when the job must start again may come back.
-                    Err(error) if !stop.load(Ordering::Relaxed) && may_pass(&error) => {
+                    Err(error) if !stop.load(Ordering::Relaxed) && error.restarts() => {
                         failures += 1;
                         watch(JobEvent::Restarting(&error));
                     }
@@ -214,13 +217,5 @@ impl Job<'_> {
         while self.clock.elapsed() < until && !stop.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(10));
         }
-    }
-}
-
-/// Whether a start that failed may work later: brokers come back, settings don't mend themselves.
-fn may_pass(error: &JobError) -> bool {
-    match error {
-        JobError::Source(SourceError::Client { .. }) => true,
-        error => error.restarts(),
     }
 }

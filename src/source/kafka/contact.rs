@@ -69,6 +69,11 @@ impl Complaint {
         }
     }
 
+    /// Whether a broker, or this client, has said no. One that hangs up, as a broker does that goes down, has not.
+    fn is_verdict(&self) -> bool {
+        self.refusal().is_some() && !self.reason.contains("Disconnected")
+    }
+
     /// Whether this says more than another: a refusal says more than a lost connection, and that more than a count
     /// of brokers that are down.
     pub(super) fn outweighs(&self, other: &Self) -> bool {
@@ -186,6 +191,8 @@ fn unanswered(
     waited: String,
 ) -> SourceError {
     let brokers = brokers.join(", ");
+    let remedy =
+        if complaint.is_some_and(Complaint::is_verdict) { Remedy::Change } else { Remedy::AnotherStart };
     let reason = match complaint.map(|complaint| (&complaint.reason, complaint.refusal())) {
         Some((reason, Some(check))) => format!("{reason}; {check}"),
         other => {
@@ -197,7 +204,7 @@ fn unanswered(
             )
         }
     };
-    SourceError::Client { attempt: attempt.to_owned(), reason, remedy: Remedy::AnotherStart }
+    SourceError::Client { attempt: attempt.to_owned(), reason, remedy }
 }
 
 #[cfg(test)]

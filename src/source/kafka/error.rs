@@ -169,6 +169,8 @@ mod tests {
             let fault = stopped(code);
             assert!(fault.may_pass() && !fault.retry(), "{code:?}");
         }
-        assert!(!stopped(Code::TopicAuthorizationFailed).may_pass());
+        for code in [Code::TopicAuthorizationFailed, Code::ClusterAuthorizationFailed, Code::Authentication] {
+            assert!(!stopped(code).may_pass(), "{code:?}");
+        }
     }
 }

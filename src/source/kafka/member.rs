@@ -3,12 +3,14 @@
 //! A request to join that is sent again, because its answer was lost, shuts out the member that sent it: then nobody lives by
 //! the id that took its place, and the brokers forget it after a session. Another process goes on being a member.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 
-use super::{ConsumerSettings, Side};
+use super::{ConsumerSettings, Side, log_line};
 use crate::event::Clock;
 
 /// Time between two looks at the group.
@@ -23,11 +25,23 @@ const FORGOTTEN_LATE: Duration = Duration::from_secs(2);
 /// Nobody is a member when answers have said so for so long: a broker that starts does not know its groups at once.
 const SURE: Duration = Duration::from_secs(1);
 
-/// A broker that takes longer to answer may have been started meanwhile.
-const LOOK_SLOW: Duration = Duration::from_secs(1);
-
 /// Brokers that don't stay for a session within this time are not waited for: another process may live.
 const WAIT_MOST: Duration = Duration::from_secs(120);
+
+/// Counts the connections that were lost or refused: the library repeats a question until a broker is there again.
+#[derive(Default)]
+struct Connections(AtomicU64);
+
+impl ClientContext for Connections {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if facility == "FAIL" {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        log_line(level, facility, message);
+    }
+}
+
+impl ConsumerContext for Connections {}
 
 /// Whether somebody is still a member under this instance's name once the brokers have answered for a session. Waits that
 /// long where somebody is, and again after brokers were away, for one that starts gives every member a new session; where
@@ -39,22 +53,24 @@ pub fn another_lives(settings: &ConsumerSettings, clock: &dyn Clock, stop: &Atom
     let ours = [("group.id", group)];
     let Ok(config) = settings.kafka.client_config(Side::Consumer, group, &ours) else { return true };
     let session = config.get("session.timeout.ms").and_then(|millis| millis.parse().ok()).unwrap_or(10_000);
-    let Ok(consumer) = config.create::<BaseConsumer>() else { return true };
+    let Ok(consumer) = config.create_with_context::<_, BaseConsumer<_>>(Connections::default()) else {
+        return true;
+    };
     // Brokers make a member's id of its name.
     let of_instance = format!("{instance}-");
     let wait = Duration::from_millis(session) + FORGOTTEN_LATE;
     let last = clock.elapsed() + WAIT_MOST;
-    let (mut until, mut nobody_since) = (None, None);
+    let (mut until, mut nobody_since, mut lost) = (None, None, 0);
     while clock.elapsed() < until.unwrap_or(last).min(last) && !stop.load(Ordering::Relaxed) {
-        let asked = clock.elapsed();
         let answer = consumer.fetch_group_list(Some(group), ANSWER_WAIT);
         let now = clock.elapsed();
         let lives = answer.ok().map(|list| {
             let mut members = list.groups().iter().flat_map(|group| group.members());
             members.any(|member| member.id().starts_with(&of_instance))
         });
-        if lives.is_none() || now.saturating_sub(asked) > LOOK_SLOW {
-            (until, nobody_since) = (None, None);
+        let lost_until_now = consumer.context().0.load(Ordering::Relaxed);
+        if lives.is_none() || lost_until_now != lost {
+            (until, nobody_since, lost) = (None, None, lost_until_now);
         }
         match lives {
             Some(true) => {

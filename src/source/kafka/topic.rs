@@ -171,7 +171,7 @@ impl TopicReader {
                         "a transaction that writes to partition {partition} is still open after 90 seconds: see \
                          whether its producer hangs, or wait until the broker ends it"
                     );
-                    return Err(self.gives_up(Remedy::AnotherStart, reason));
+                    return Err(self.gives_up(Remedy::Change, reason));
                 }
                 pauses += 1;
                 std::thread::sleep(PAUSE);
@@ -287,16 +287,44 @@ impl TopicReader {
 /// Lost connections and the like, which the library gets over by itself.
 pub(super) fn passes(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
-    !matches!(
+    matches!(
         error.rdkafka_error_code(),
         Some(
-            Code::AutoOffsetReset
-                | Code::OffsetOutOfRange
-                | Code::TopicAuthorizationFailed
-                | Code::GroupAuthorizationFailed
-                | Code::UnknownTopicOrPartition
-                | Code::UnknownTopic
-                | Code::Fatal
+            // What the library meets before a broker answers.
+            Code::BrokerTransportFailure
+                | Code::AllBrokersDown
+                | Code::Resolve
+                | Code::OperationTimedOut
+                | Code::TimedOutQueue
+                | Code::MessageTimedOut
+                | Code::WaitingForCoordinator
+                | Code::WaitCache
+                | Code::InProgress
+                | Code::PreviousInProgress
+                | Code::Retry
+                | Code::Outdated
+                // What a broker says while it starts, or while another takes its place.
+                | Code::RequestTimedOut
+                | Code::NetworkException
+                | Code::LeaderNotAvailable
+                | Code::NotLeaderForPartition
+                | Code::BrokerNotAvailable
+                | Code::ReplicaNotAvailable
+                | Code::CoordinatorLoadInProgress
+                | Code::CoordinatorNotAvailable
+                | Code::NotCoordinator
+                | Code::NotEnoughReplicas
+                | Code::NotEnoughReplicasAfterAppend
+                | Code::RebalanceInProgress
+                | Code::NotController
+                | Code::KafkaStorageError
+                | Code::FencedLeaderEpoch
+                | Code::UnknownLeaderEpoch
+                | Code::OffsetNotAvailable
+                | Code::PreferredLeaderNotAvailable
+                | Code::EligibleLeadersNotAvailable
+                | Code::UnstableOffsetCommit
+                | Code::ThrottlingQuotaExceeded
         )
     )
 }
