@@ -25,7 +25,7 @@ const FORGOTTEN_LATE: Duration = Duration::from_secs(2);
 /// Nobody is a member when answers have said so for so long: a broker that starts does not know its groups at once.
 const SURE: Duration = Duration::from_secs(1);
 
-/// Brokers that don't stay for a session within this time are not waited for: another process may live.
+/// Brokers that are neither here for a session nor come back within this time are not waited for: another process may live.
 const WAIT_MOST: Duration = Duration::from_secs(120);
 
 /// Counts the connections that were lost or refused: the library repeats a question until a broker is there again.
@@ -45,7 +45,7 @@ impl ConsumerContext for Connections {}
 
 /// Whether somebody is still a member under this instance's name once the brokers have answered for a session. Waits that
 /// long where somebody is, and again after brokers were away, for one that starts gives every member a new session; where
-/// that takes more than two minutes, somebody may be.
+/// they don't come back within two minutes, somebody may be.
 pub fn another_lives(settings: &ConsumerSettings, clock: &dyn Clock, stop: &AtomicBool) -> bool {
     // Only a member with a name can be shut out by another of the same.
     let Some(instance) = &settings.instance else { return false };
@@ -59,18 +59,23 @@ pub fn another_lives(settings: &ConsumerSettings, clock: &dyn Clock, stop: &Atom
     // Brokers make a member's id of its name.
     let of_instance = format!("{instance}-");
     let wait = Duration::from_millis(session) + FORGOTTEN_LATE;
-    let last = clock.elapsed() + WAIT_MOST;
+    let mut last = clock.elapsed() + WAIT_MOST;
     let (mut until, mut nobody_since, mut lost) = (None, None, 0);
-    while clock.elapsed() < until.unwrap_or(last).min(last) && !stop.load(Ordering::Relaxed) {
+    while clock.elapsed() < until.unwrap_or(last) && !stop.load(Ordering::Relaxed) {
         let answer = consumer.fetch_group_list(Some(group), ANSWER_WAIT);
         let now = clock.elapsed();
         let lives = answer.ok().map(|list| {
             let mut members = list.groups().iter().flat_map(|group| group.members());
             members.any(|member| member.id().starts_with(&of_instance))
         });
+        // The log of the library is served by polls only.
+        drop(consumer.poll(LOOK_WAIT));
         let lost_until_now = consumer.context().0.load(Ordering::Relaxed);
         if lives.is_none() || lost_until_now != lost {
             (until, nobody_since, lost) = (None, None, lost_until_now);
+        }
+        if lives.is_some() {
+            last = now + WAIT_MOST;
         }
         match lives {
             Some(true) => {
@@ -80,7 +85,6 @@ pub fn another_lives(settings: &ConsumerSettings, clock: &dyn Clock, stop: &Atom
             Some(false) if now.saturating_sub(*nobody_since.get_or_insert(now)) >= SURE => return false,
             _ => {}
         }
-        std::thread::sleep(LOOK_WAIT);
     }
     true
 }
