@@ -69,9 +69,12 @@ impl Complaint {
         }
     }
 
-    /// Whether a broker, or this client, has said no. One that hangs up, as a broker does that goes down, has not.
+    /// Whether a broker, or this client, has said no. One that hangs up, as a broker does that goes down, has not, nor has
+    /// an identity provider that is away.
     fn is_verdict(&self) -> bool {
-        self.refusal().is_some() && !self.reason.contains("Disconnected")
+        const PASSING: [&str; 4] =
+            ["Disconnected", "Local: Broker transport failure", "Local: Timed out", "OAUTHBEARER token"];
+        self.refusal().is_some() && !PASSING.iter().any(|passing| self.reason.contains(passing))
     }
 
     /// Whether this says more than another: a refusal says more than a lost connection, and that more than a count
