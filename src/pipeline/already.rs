@@ -2,8 +2,8 @@
 //!
 //! Takes the notes of an assignment; where one says that a transaction ended in part (see [`crate::sink::end_hanging`]),
 //! reads the outputs back and hands on [`AlreadySent`], which leaves out what is answered again and is there already,
-//! until everything is answered that the topics held at the start. What is answered again is the same byte for byte,
-//! headers of time apart, so a fingerprint of 128 bits tells; of a decision, its id does.
+//! until everything is answered that the topics held at the start. Alerts and decisions are known by their ids, for
+//! records of several partitions may be read in another order now; other messages by a fingerprint of 128 bits.
 
 use std::collections::HashSet;
 use std::hash::Hasher;
@@ -52,6 +52,8 @@ impl AlreadySent {
                 }
                 Err(fault) => return Err(fault.into()),
             };
+            // What another instance committed a moment ago may not be visible yet, and must not be missed.
+            reader.wait_for_open_transactions(&job.consumer.kafka, &job.consumer.group)?;
             reader.read(from, |record| -> Result<(), JobError> {
                 let place =
                     |name: &str| record.headers.iter().find(|(header, _)| header == name)?.1.as_deref();
@@ -81,12 +83,14 @@ impl AlreadySent {
         self.left_out += (before - outgoing.len()) as u64;
     }
 
-    /// Whether everything was read that could have been answered before.
-    pub(super) fn done(&self, offsets: &Offsets) -> bool {
-        let read = |(partition, end): &(Partition, Offset)| {
-            offsets.iter().find(|(known, _)| *known == partition).is_none_or(|(_, next)| next >= *end)
+    /// Whether everything was answered that could have been answered before; `waits` says which row of a partition is the
+    /// first that waits.
+    pub(super) fn done(&self, offsets: &Offsets, waits: impl Fn(&Partition) -> Option<Offset>) -> bool {
+        let answered = |(partition, end): &(Partition, Offset)| {
+            let read = offsets.iter().find(|(known, _)| *known == partition);
+            read.is_none_or(|(_, next)| next >= *end) && waits(partition).is_none_or(|first| first >= *end)
         };
-        self.ends.iter().all(read)
+        self.ends.iter().all(answered)
     }
 }
 
@@ -101,15 +105,16 @@ impl Drop for AlreadySent {
     }
 }
 
-/// A message by what does not change when it is made again; `place` finds a header. A decision goes by its id, for an
-/// event has one, whatever rules and weights have come since.
+/// A message by what does not change when it is made again; `place` finds a header. An event has one decision, and one
+/// alert of a rule, whatever else they say this time.
 fn message_of<'a>(
     destination: Destination,
     key: Option<&[u8]>,
     value: Option<&[u8]>,
     place: impl Fn(&str) -> Option<&'a [u8]>,
 ) -> u128 {
-    let id = value.filter(|_| destination == Destination::Decisions).and_then(decision_id);
+    let has_id = matches!(destination, Destination::Alerts | Destination::Shadow | Destination::Decisions);
+    let id = value.filter(|_| has_id).and_then(id);
     let (key, value) = if id.is_some() { (None, id) } else { (key, value) };
     fingerprint(|hasher| {
         hasher.write_u8(destination as u8);
@@ -120,12 +125,14 @@ fn message_of<'a>(
     })
 }
 
-fn decision_id(value: &[u8]) -> Option<&[u8]> {
+fn id(value: &[u8]) -> Option<&[u8]> {
     #[derive(serde::Deserialize)]
     struct Identified<'a> {
-        decision_id: &'a str,
+        alert_id: Option<&'a str>,
+        decision_id: Option<&'a str>,
     }
-    serde_json::from_slice::<Identified<'_>>(value).ok().map(|decision| decision.decision_id.as_bytes())
+    let Identified { alert_id, decision_id } = serde_json::from_slice(value).ok()?;
+    decision_id.or(alert_id).map(str::as_bytes)
 }
 
 #[cfg(test)]
@@ -135,14 +142,19 @@ mod tests {
     use crate::event::Coordinates;
 
     #[test]
-    fn a_decision_is_known_by_its_id_whatever_it_says_and_an_alert_by_all_that_it_says() {
+    fn decisions_and_alerts_are_known_by_their_ids_and_other_messages_by_all_that_they_say() {
         let of = |destination, id: &str, score: u32| {
-            let value = format!(r#"{{"schema":"s","decision_id":"{id}","score":{score}}}"#);
+            let value = format!(r#"{{"schema":"s",{id}"score":{score}}}"#);
             message_of(destination, Some(b"card"), Some(value.as_bytes()), |_| None)
         };
-        assert_eq!(of(Destination::Decisions, "d1", 50), of(Destination::Decisions, "d1", 60));
-        assert_ne!(of(Destination::Decisions, "d1", 50), of(Destination::Decisions, "d2", 50));
-        assert_ne!(of(Destination::Alerts, "d1", 50), of(Destination::Alerts, "d1", 60));
+        for (destination, one, other) in [
+            (Destination::Decisions, r#""decision_id":"d1","#, r#""decision_id":"d2","#),
+            (Destination::Alerts, r#""alert_id":"a1","#, r#""alert_id":"a2","#),
+        ] {
+            assert_eq!(of(destination, one, 50), of(destination, one, 60));
+            assert_ne!(of(destination, one, 50), of(destination, other, 50));
+        }
+        assert_ne!(of(Destination::DeadLetters, "", 50), of(Destination::DeadLetters, "", 60));
     }
 
     #[test]
@@ -167,8 +179,9 @@ mod tests {
         assert_eq!((outgoing.len(), already.left_out), (2, 1));
         let mut offsets = Offsets::default();
         offsets.begin(Position { partition: partition.clone(), next: Offset(8), last: None });
-        assert!(!already.done(&offsets));
+        assert!(!already.done(&offsets, |_| None));
         offsets.begin(Position { partition, next: Offset(9), last: None });
-        assert!(already.done(&offsets));
+        assert!(already.done(&offsets, |_| None) && already.done(&offsets, |_| Some(Offset(9))));
+        assert!(!already.done(&offsets, |_| Some(Offset(8))), "read and not answered");
     }
 }

@@ -10,7 +10,7 @@ use super::incarnation::Incarnation;
 use super::job::JobError;
 use super::recover;
 use crate::checkpoint::{Note, PartitionCommit, Standing};
-use crate::event::Offset;
+use crate::event::{Offset, Partition};
 use crate::graph::Carrier;
 use crate::history::Old;
 use crate::sink::TransactionSink;
@@ -64,6 +64,7 @@ impl Incarnation<'_> {
         if let Some(transactions) = self.sink.transactions() {
             self.pruning.committed = transactions.ended_step();
         }
+        self.look_into_outages();
         if let Some((step, commits)) = self.waiting_commit.take_if(|(step, _)| *step <= received) {
             self.ask_commit(step, commits)?;
         }
@@ -149,7 +150,9 @@ impl Incarnation<'_> {
     }
 
     pub(super) fn commits(&mut self) -> Vec<PartitionCommit> {
-        self.already.take_if(|already| already.done(&self.offsets));
+        let (core, table) = (&self.parts.core, &self.table);
+        let waits = |partition: &Partition| core.waiting_from(index_of(table, partition).unwrap_or(u32::MAX));
+        self.already.take_if(|already| already.done(&self.offsets, waits));
         let Self { offsets, parts, table, counts, job, complete_from, already, first_read, .. } = self;
         let ruleset = parts.ruleset.clone();
         let core = &mut parts.core;
@@ -172,8 +175,16 @@ impl Incarnation<'_> {
         })
     }
 
+    /// Has a commit follow where the last ones may be lost, though nothing new is to be committed.
+    fn look_into_outages(&mut self) {
+        if self.sink.transactions().is_some_and(|transactions| transactions.in_doubt()) {
+            self.offsets.touch();
+        }
+    }
+
     /// Delivers everything under way and commits it.
     pub(super) fn drain(&mut self) -> Result<(), JobError> {
+        self.look_into_outages();
         if let Some((step, commits)) = self.waiting_commit.take() {
             debug_assert!(step <= self.step, "a commit waits for a step that was published");
             drop(commits);

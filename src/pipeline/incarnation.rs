@@ -440,9 +440,6 @@ impl<'a> Incarnation<'a> {
     /// Lets partitions go: delivers and commits what they gave rise to, unless they are lost already.
     fn revoked(&mut self, partitions: &[Partition], lost: bool) -> Result<(), JobError> {
         if lost {
-            if let Some(transactions) = self.sink.transactions() {
-                transactions.let_go(partitions);
-            }
             self.source.release()?;
             return Err(JobError::Lost);
         }

@@ -111,6 +111,7 @@ impl Committer {
         }
         crash_point("after-send-offsets");
         check()?;
+        ends.trying(&closed.offsets);
         crash_point("before-commit");
         again(COMMITTING, abandoned, || producer.commit_transaction(ANSWER_WAIT))?;
         crash_point("after-commit");

@@ -23,7 +23,7 @@ use rdkafka::{Offset as Position, TopicPartitionList};
 
 use super::hanging::reader;
 use super::{SinkError, TransactionSettings, committer};
-use crate::event::{Clock, Partition, SystemClock};
+use crate::event::{Clock, Offset, Partition, SystemClock};
 use crate::sink::Destination;
 use crate::source::kafka::{PartitionCommit, offsets_to_commit};
 
@@ -68,6 +68,8 @@ struct Known {
     recent: VecDeque<Committed>,
     /// The last step whose transaction has ended everywhere.
     step: u64,
+    /// How far the offsets of transactions reach that were tried to be committed.
+    tried: BTreeMap<Partition, Offset>,
 }
 
 /// What a committed transaction must have left behind.
@@ -148,8 +150,15 @@ impl TransactionEnds {
     pub(super) fn gone(&self, partitions: &[Partition]) {
         let mut known = self.known();
         known.before.retain(|partition, _| !partitions.contains(partition));
+        known.tried.retain(|partition, _| !partitions.contains(partition));
         let recent = known.recent.iter_mut();
         recent.for_each(|one| one.offsets.retain(|commit| !partitions.contains(&commit.partition)));
+    }
+
+    /// A transaction with these offsets is going to be committed.
+    pub(super) fn trying(&self, offsets: &[PartitionCommit]) {
+        let reached = offsets.iter().map(|commit| (commit.partition.clone(), commit.offset));
+        self.known().tried.extend(reached);
     }
 
     /// A transaction was committed.
@@ -166,11 +175,26 @@ impl TransactionEnds {
         known.recent.push_back(committed);
     }
 
-    /// The offsets to go back to where a transaction may not have ended everywhere. One that was under way when the ring
-    /// broke is covered as well.
-    pub(super) fn doubted(&self) -> Vec<PartitionCommit> {
+    /// Whether a transaction may not have ended everywhere, which the next commit would tell.
+    pub(super) fn in_doubt(&self) -> bool {
         let known = self.known();
-        if self.faults() == known.faults { Vec::new() } else { known.before.values().cloned().collect() }
+        self.faults() != known.faults && !known.recent.is_empty()
+    }
+
+    /// The offsets to go back to where a transaction may not have ended everywhere, each with how far commits of this
+    /// process may have reached: what is committed beyond is another's. A transaction that was under way when the ring
+    /// broke is covered as well.
+    pub(super) fn doubted(&self) -> Vec<(PartitionCommit, Offset)> {
+        let known = self.known();
+        if self.faults() == known.faults {
+            return Vec::new();
+        }
+        let reached = |commit: &PartitionCommit| known.tried.get(&commit.partition).copied();
+        known
+            .before
+            .values()
+            .map(|commit| (commit.clone(), reached(commit).unwrap_or(commit.offset)))
+            .collect()
     }
 
     /// Fails where a recent transaction may not have ended everywhere. Asks the brokers only after a fault.
@@ -278,7 +302,6 @@ fn behind(expected: &TopicPartitionList, found: &TopicPartitionList) -> Option<S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Offset;
     use crate::sink::RefusedMessages;
     use crate::sink::kafka::{KafkaSinkSettings, Topics};
     use crate::source::kafka::KafkaSettings;
@@ -318,7 +341,7 @@ mod tests {
     }
 
     fn doubted(ends: &TransactionEnds) -> Vec<i64> {
-        ends.doubted().iter().map(|commit| commit.offset.0).collect()
+        ends.doubted().iter().map(|(commit, _)| commit.offset.0).collect()
     }
 
     #[test]
@@ -359,8 +382,13 @@ mod tests {
         let ends = TransactionEnds::default();
         ends.gained([commit(0, 5), commit(1, 50)].into_iter());
         ends.committed(at(0, 7));
+        assert!(!ends.in_doubt());
         ends.fault();
+        assert!(ends.in_doubt());
         assert_eq!(doubted(&ends), [5, 50]);
+        ends.trying(&[commit(0, 9)]);
+        let reached: Vec<i64> = ends.doubted().iter().map(|(_, reached)| reached.0).collect();
+        assert_eq!(reached, [9, 50], "a commit that failed may have been made");
         ends.gone(&[commit(0, 0).partition]);
         assert_eq!(doubted(&ends), [50]);
         assert!(ends.known().furthest().offsets.is_empty(), "its next owner commits for it");

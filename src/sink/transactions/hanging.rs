@@ -24,7 +24,7 @@ use rdkafka::{Offset as Position, TopicPartitionList};
 
 use super::producer::{drain, send_doomed};
 use super::{TransactionSettings, TransactionSink, committer};
-use crate::event::Partition;
+use crate::event::{Offset, Partition};
 use crate::sink::{Destination, SinkError};
 use crate::source::kafka::{ConsumerSettings, PartitionCommit, Side};
 
@@ -64,7 +64,7 @@ pub fn end_hanging(
     let committed = reader(settings, &[])?;
     let all = reader(settings, &[("isolation.level", "read_uncommitted")])?;
     let faults = settings.ends.faults();
-    let doubted = settings.ends.doubted();
+    let doubted = patiently(|| still_doubted(&all, settings.ends.doubted())).map_err(failed)?;
     // Brokers that have just come back may not know yet who leads what.
     let places =
         patiently(|| undecided_records(settings, committed.client(), all.client())).map_err(failed)?;
@@ -79,7 +79,7 @@ pub fn end_hanging(
          again"
     );
     let mut before = committed_before(&all, &offsets, mark).map_err(failed)?;
-    go_back(&mut before, &doubted, mark).map_err(failed)?;
+    let back = go_back(&mut before, &doubted, mark).map_err(failed)?;
     let group = committed.group_metadata();
     for producer in idle {
         if !places.is_empty() {
@@ -88,20 +88,21 @@ pub fn end_hanging(
             drain(producer, POLLS_MAX);
             producer.abort_transaction(ANSWER_WAIT).map_err(failed)?;
         }
-        let (Some(group), true) = (&group, offsets.count() + before.count() > 0) else { continue };
-        producer.begin_transaction().map_err(failed)?;
-        let commits = before.count() > 0;
-        // Where nothing was committed before, any offset does, for it is aborted.
-        let list = if commits { &before } else { &offsets };
-        producer.send_offsets_to_transaction(list, group, ANSWER_WAIT).map_err(failed)?;
-        match commits {
-            true => producer.commit_transaction(ANSWER_WAIT),
-            false => producer.abort_transaction(ANSWER_WAIT),
+        let Some(group) = &group else { continue };
+        // First none of what hangs, or a commit would complete the offsets of partitions that had none before.
+        if offsets.count() > 0 {
+            producer.begin_transaction().map_err(failed)?;
+            producer.send_offsets_to_transaction(&offsets, group, ANSWER_WAIT).map_err(failed)?;
+            producer.abort_transaction(ANSWER_WAIT).map_err(failed)?;
         }
-        .map_err(failed)?;
+        if before.count() > 0 {
+            producer.begin_transaction().map_err(failed)?;
+            producer.send_offsets_to_transaction(&before, group, ANSWER_WAIT).map_err(failed)?;
+            producer.commit_transaction(ANSWER_WAIT).map_err(failed)?;
+        }
     }
-    // What was committed here is in doubt as well, until it is seen.
-    if before.count() > 0 && !decided(&committed, before, MARKS_WAIT).map_err(failed)? {
+    // What was gone back to is in doubt as well, until it is seen. Others may hang for another instance.
+    if back.count() > 0 && !decided(&committed, back, MARKS_WAIT).map_err(failed)? {
         let reason = "the offsets that were gone back to are not seen yet".to_owned();
         return Err(SinkError::Transaction { attempt: ATTEMPT, reason });
     }
@@ -143,13 +144,36 @@ fn forbidden(code: Option<RDKafkaErrorCode>) -> bool {
     matches!(code, Some(Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed))
 }
 
-/// Enters the offsets of before transactions in doubt, with the mark.
+/// Leaves out partitions for which another has committed since.
+fn still_doubted(
+    all: &BaseConsumer,
+    doubted: Vec<(PartitionCommit, Offset)>,
+) -> KafkaResult<Vec<PartitionCommit>> {
+    let mut asked = TopicPartitionList::new();
+    doubted.iter().for_each(|(PartitionCommit { partition, .. }, _)| {
+        asked.add_partition(&partition.topic, partition.partition);
+    });
+    if doubted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = all.committed_offsets(asked, ANSWER_WAIT)?;
+    let ours = |(commit, reached): (PartitionCommit, Offset)| {
+        let place = found.find_partition(&commit.partition.topic, commit.partition.partition)?;
+        let beyond = matches!(place.offset(), Position::Offset(offset) if offset > reached.0);
+        (!beyond).then_some(commit)
+    };
+    Ok(doubted.into_iter().filter_map(ours).collect())
+}
+
+/// Enters the offsets of before transactions in doubt, with the mark; hands on their places.
 fn go_back(
     before: &mut TopicPartitionList,
     doubted: &[PartitionCommit],
     mark: &dyn Fn(&str) -> String,
-) -> KafkaResult<()> {
+) -> KafkaResult<TopicPartitionList> {
+    let mut places = TopicPartitionList::new();
     for PartitionCommit { partition: Partition { topic, partition }, offset, note } in doubted {
+        places.add_partition(topic, *partition);
         if before.find_partition(topic, *partition).is_none() {
             before.add_partition(topic, *partition);
         }
@@ -158,7 +182,7 @@ fn go_back(
             place.set_metadata(mark(note));
         }
     }
-    Ok(())
+    Ok(places)
 }
 
 /// What was committed of these partitions before what waits to be decided, each with the mark.

@@ -215,6 +215,11 @@ impl TransactionSink {
         self.settings.ends.ended()
     }
 
+    /// Whether a commit should follow, though nothing was published: it looks into an outage.
+    pub fn in_doubt(&self) -> bool {
+        self.settings.ends.in_doubt()
+    }
+
     /// Partitions are read from these committed offsets on.
     pub fn gained(&self, offsets: impl Iterator<Item = PartitionCommit>) {
         self.settings.ends.gained(offsets);
