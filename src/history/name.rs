@@ -31,7 +31,7 @@ pub struct SegmentName {
     /// All events of the partition below `from` are earlier than this, microseconds; `i64::MAX` where that
     /// is not known, `i64::MIN` where the job never reads any.
     pub floor: i64,
-    /// The first 128 bits of the SHA-256 of its bytes, in hexadecimal.
+    /// The first 128 bits of the BLAKE3 hash of its bytes, in hexadecimal.
     pub checksum: String,
     /// Whether it is a carry-over: of the rows that it covers it holds only those that windows without a bound in
     /// time need, for whoever needs all rows from `floor` on, not before.
