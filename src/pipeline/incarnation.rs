@@ -120,12 +120,19 @@ impl<'a> Incarnation<'a> {
             Some(transactions) => end_hanging(transactions, &job.consumer, &Note::marked_again)?,
             None => false,
         };
-        if let (Birth::First, Some(transactions)) = (birth, sink.transactions())
-            && !probe(transactions)?
-        {
+        let (hidden, source) = std::thread::scope(|scope| {
+            let to_probe = sink.transactions().filter(|_| birth == Birth::First);
+            let probing = to_probe.map(|transactions| scope.spawn(|| probe(transactions)));
+            // Joining reads nothing yet, so it need not wait for the answer.
+            let source = KafkaSource::start(job.consumer.clone());
+            let broke_off = || Err(SinkError::Producer("the thread that probes broke off".to_owned()));
+            let hidden = probing.map_or(Ok(true), |probing| probing.join().unwrap_or_else(|_| broke_off()));
+            (hidden, source)
+        });
+        if !hidden? {
             return Err(Refusal::AbortedVisible.into());
         }
-        let source = KafkaSource::start(job.consumer.clone())?;
+        let source = source?;
         Ok(Self {
             job,
             source,

@@ -38,6 +38,7 @@ pub(super) fn make(
     let producer: TransactionProducer = config
         .create_with_context(Reports::new(settings.ends.clone()))
         .map_err(|error| SinkError::Producer(error.to_string()))?;
+    meet(&producer, &settings.kafka.topics.alerts);
     initialise(&producer, &id)?;
     Ok(Arc::new(producer))
 }
@@ -96,6 +97,18 @@ pub(super) fn produce(
         ..record
     };
     producer.send(record).map_err(|(error, _)| error)
+}
+
+/// Has a producer connect to a broker by its name, which the address it starts from is not: where it knows none that is up,
+/// the library looks for a coordinator each half second only. The first answer names the brokers, the second comes from one.
+fn meet(producer: &TransactionProducer, topic: &str) {
+    const WAIT: Duration = Duration::from_secs(2);
+    for _ in 0..2 {
+        if let Err(error) = producer.client().fetch_metadata(Some(topic), WAIT) {
+            tracing::debug!(%error, "no broker answers a producer yet");
+            return;
+        }
+    }
 }
 
 /// Waits for a broker to take the id, which ends and aborts what its earlier owner left open.
