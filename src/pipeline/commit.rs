@@ -62,7 +62,7 @@ impl Incarnation<'_> {
         self.received = receipt.map_or(self.received, |receipt| receipt.step());
         let received = self.received;
         if let Some(transactions) = self.sink.transactions() {
-            self.pruning.committed = transactions.ended_step();
+            self.pruning.committed = transactions.ends().ended();
         }
         self.look_into_outages();
         if let Some((step, commits)) = self.waiting_commit.take_if(|(step, _)| *step <= received) {

@@ -387,7 +387,7 @@ impl<'a> Incarnation<'a> {
         self.table = Arc::clone(&assigned.table);
         self.counts = assigned.partitions.iter().map(|a| (a.partition.topic.clone(), a.partitions)).collect();
         if let Some(transactions) = self.sink.transactions() {
-            transactions.gained(assigned.partitions.iter().filter_map(Assignment::committed));
+            transactions.ends().gained(assigned.partitions.iter().filter_map(Assignment::committed));
         }
         let from = match self.retained(assigned) {
             Some(from) => from,
@@ -453,7 +453,7 @@ impl<'a> Incarnation<'a> {
         self.drain()?;
         self.first_read.held = false;
         if let Some(transactions) = self.sink.transactions() {
-            transactions.let_go(partitions);
+            transactions.ends().gone(partitions);
         }
         // The core stays as it is: if the same partitions come back, it goes on with them.
         self.last_record.clear();

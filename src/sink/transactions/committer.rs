@@ -25,7 +25,7 @@ use super::{LOOK_WAIT_MAX, LOOK_WAIT_MIN, TransactionSettings};
 use crate::event::{Coordinates, crash_point};
 use crate::sink::deliveries::{WRONG_CLOCK, about_itself};
 use crate::sink::{Destination, SinkError};
-use crate::source::kafka::{PartitionCommit, log_line, offsets_to_commit, words};
+use crate::source::kafka::{PartitionCommit, log_line, offsets_to_commit, tells_lost_connection, words};
 
 /// A transaction that takes no more messages.
 pub(super) struct Closed {
@@ -260,13 +260,13 @@ impl ClientContext for Reports {
         if message.contains("Invalid timestamp") {
             self.notes().wrong_clock = true;
         }
-        // A connection that was lost or refused.
-        if facility == "FAIL" {
+        if tells_lost_connection(facility) {
             self.ends.fault();
         }
         log_line(level, facility, message);
     }
 
+    /// Not read, but an event that was served: there may be others behind it.
     fn stats_raw(&self, _: &[u8]) {
         self.events.fetch_add(1, Ordering::Relaxed);
     }

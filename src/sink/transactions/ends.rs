@@ -36,7 +36,7 @@ const SURE: Duration = Duration::from_secs(10);
 
 /// How long one question may take, and how long the marks of a transaction are waited for.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
-const MARKS_WAIT: Duration = Duration::from_secs(10);
+pub(super) const MARKS_WAIT: Duration = Duration::from_secs(10);
 
 /// How far apart the same question is asked.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -128,7 +128,7 @@ impl TransactionEnds {
     }
 
     /// Up to which step every transaction has ended everywhere: no start goes back behind it.
-    pub(super) fn ended(&self) -> u64 {
+    pub fn ended(&self) -> u64 {
         self.known().step
     }
 
@@ -142,12 +142,12 @@ impl TransactionEnds {
     }
 
     /// Partitions are read from these committed offsets on.
-    pub(super) fn gained(&self, offsets: impl Iterator<Item = PartitionCommit>) {
+    pub fn gained(&self, offsets: impl Iterator<Item = PartitionCommit>) {
         self.known().before.extend(offsets.map(|commit| (commit.partition.clone(), commit)));
     }
 
     /// Partitions are another's, who may commit for them.
-    pub(super) fn gone(&self, partitions: &[Partition]) {
+    pub fn gone(&self, partitions: &[Partition]) {
         let mut known = self.known();
         known.before.retain(|partition, _| !partitions.contains(partition));
         known.tried.retain(|partition, _| !partitions.contains(partition));

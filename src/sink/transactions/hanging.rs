@@ -22,6 +22,7 @@ use rdkafka::metadata::MetadataPartition;
 use rdkafka::producer::Producer;
 use rdkafka::{Offset as Position, TopicPartitionList};
 
+use super::ends::MARKS_WAIT;
 use super::producer::{drain, send_doomed};
 use super::{TransactionSettings, TransactionSink, committer};
 use crate::event::{Offset, Partition};
@@ -34,9 +35,6 @@ const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// How long the group's offsets are waited for: other instances leave theirs undecided for an instant.
 const DECISION_WAIT: Duration = Duration::from_secs(5);
 const ONE_DECISION_WAIT: Duration = Duration::from_secs(2);
-
-/// How long those that were committed here are waited for.
-const MARKS_WAIT: Duration = Duration::from_secs(10);
 
 /// How often a question that fails is asked, and how far apart: as long as a broker may take to start.
 const QUESTIONS_MAX: usize = 30;

@@ -39,7 +39,7 @@ use super::dead_letter::in_place_of;
 use super::deliveries::about_itself;
 use super::kafka::{KafkaSinkSettings, Topics, room_beside};
 use super::{Destination, OutMessage, Outgoing, Receipt, Rejected, SinkError};
-use crate::event::{Coordinates, Partition};
+use crate::event::Coordinates;
 use crate::source::kafka::{PartitionCommit, words};
 use committer::{COMMITTING, Closed, Committer, Settled};
 use producer::{TransactionProducer, produce, serve_events};
@@ -210,24 +210,16 @@ impl TransactionSink {
         &self.settings.kafka.topics
     }
 
-    /// The last step that no start goes back behind: its transaction has ended in the offsets and in the outputs.
-    pub fn ended_step(&self) -> u64 {
-        self.settings.ends.ended()
+    /// What is known of the transactions committed last.
+    pub fn ends(&self) -> &TransactionEnds {
+        &self.settings.ends
     }
 
-    /// Whether a commit should follow, though nothing was published: it looks into an outage.
+    /// Whether a commit should follow, though nothing was published: it looks into an outage. Asks the idle producers too,
+    /// whom nobody else serves, for they may have lost their connections.
     pub fn in_doubt(&self) -> bool {
+        self.idle.iter().for_each(|idle| serve_events(idle));
         self.settings.ends.in_doubt()
-    }
-
-    /// Partitions are read from these committed offsets on.
-    pub fn gained(&self, offsets: impl Iterator<Item = PartitionCommit>) {
-        self.settings.ends.gained(offsets);
-    }
-
-    /// Partitions were let go of.
-    pub fn let_go(&self, partitions: &[Partition]) {
-        self.settings.ends.gone(partitions);
     }
 
     /// Transactions whose commit is not known yet.
@@ -272,9 +264,6 @@ impl TransactionSink {
     fn serve(&mut self) -> Result<(), SinkError> {
         while let Ok(settled) = self.settled.try_recv() {
             self.settle(settled)?;
-        }
-        for idle in &self.idle {
-            serve_events(idle);
         }
         if let Some(open) = &self.open {
             serve_events(open);

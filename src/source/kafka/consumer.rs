@@ -144,6 +144,11 @@ impl ConsumerContext for Reporter {
     }
 }
 
+/// Whether a line of the library's log is about a connection that was lost or refused.
+pub(crate) fn tells_lost_connection(facility: &str) -> bool {
+    facility == "FAIL"
+}
+
 /// Writes a line of the client library to our log.
 pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {

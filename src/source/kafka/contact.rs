@@ -11,7 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::consumer::Reporter;
-use super::{Remedy, SourceError, words};
+use super::{Remedy, SourceError, tells_lost_connection, words};
 
 /// How long each round of a question waits, in seconds: short ones first, between which complaints are heard;
 /// long ones last, for a large cluster's answer.
@@ -36,7 +36,7 @@ impl Complaint {
 
     /// A line of the library's log about a connection that failed: where a broker hangs up, there is no more.
     pub(super) fn of_log(facility: &str, line: &str) -> Option<Self> {
-        (facility == "FAIL").then(|| Self {
+        tells_lost_connection(facility).then(|| Self {
             code: RDKafkaErrorCode::BrokerTransportFailure,
             // Before it stands the name of the library's thread.
             reason: line.split_once("]: ").map_or(line, |(_, reason)| reason).to_owned(),

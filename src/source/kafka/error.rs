@@ -5,8 +5,6 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::topic::passes;
-
 /// What helps against a fault of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
@@ -102,6 +100,51 @@ impl SourceError {
     pub(crate) fn again(attempt: &str, error: &KafkaError) -> Self {
         Self::Client { attempt: attempt.to_owned(), reason: words(error), remedy: Remedy::Patience }
     }
+}
+
+/// Lost connections and the like, which the library gets over by itself.
+pub(super) fn passes(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            // What the library meets before a broker answers.
+            Code::BrokerTransportFailure
+                | Code::AllBrokersDown
+                | Code::Resolve
+                | Code::OperationTimedOut
+                | Code::TimedOutQueue
+                | Code::MessageTimedOut
+                | Code::WaitingForCoordinator
+                | Code::WaitCache
+                | Code::InProgress
+                | Code::PreviousInProgress
+                | Code::Retry
+                | Code::Outdated
+                // What a broker says while it starts, or while another takes its place.
+                | Code::RequestTimedOut
+                | Code::NetworkException
+                | Code::LeaderNotAvailable
+                | Code::NotLeaderForPartition
+                | Code::BrokerNotAvailable
+                | Code::ReplicaNotAvailable
+                | Code::CoordinatorLoadInProgress
+                | Code::CoordinatorNotAvailable
+                | Code::NotCoordinator
+                | Code::NotEnoughReplicas
+                | Code::NotEnoughReplicasAfterAppend
+                | Code::RebalanceInProgress
+                | Code::NotController
+                | Code::KafkaStorageError
+                | Code::FencedLeaderEpoch
+                | Code::UnknownLeaderEpoch
+                | Code::OffsetNotAvailable
+                | Code::PreferredLeaderNotAvailable
+                | Code::EligibleLeadersNotAvailable
+                | Code::UnstableOffsetCommit
+                | Code::ThrottlingQuotaExceeded
+        )
+    )
 }
 
 /// The library's words for its own code, without those of its wrappers.

@@ -10,7 +10,7 @@ use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 
-use super::{ConsumerSettings, Side, log_line};
+use super::{ConsumerSettings, Side, log_line, tells_lost_connection};
 use crate::event::Clock;
 
 /// Time between two looks at the group.
@@ -34,7 +34,7 @@ struct Connections(AtomicU64);
 
 impl ClientContext for Connections {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        if facility == "FAIL" {
+        if tells_lost_connection(facility) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
         log_line(level, facility, message);

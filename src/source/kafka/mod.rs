@@ -23,7 +23,7 @@ mod reader;
 mod replay;
 mod topic;
 
-pub(crate) use consumer::log_line;
+pub(crate) use consumer::{log_line, tells_lost_connection};
 pub(crate) use error::words;
 pub use error::{Remedy, SourceError};
 pub use member::another_lives;

@@ -175,7 +175,7 @@ fn patient<T>(mut ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T, Kafka
     const PAUSE: Duration = Duration::from_millis(500);
     for _ in 1..ATTEMPTS_MAX {
         match ask() {
-            Err(fault) if super::topic::passes(&fault) => std::thread::sleep(PAUSE),
+            Err(fault) if super::error::passes(&fault) => std::thread::sleep(PAUSE),
             answer => return answer,
         }
     }

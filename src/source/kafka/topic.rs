@@ -10,10 +10,11 @@ use std::time::Duration;
 use rdkafka::Offset as Position;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 
 use super::consumer::{ANSWER_WAIT, Reporter, partitions_of};
+use super::error::passes;
 use super::{KafkaSettings, Remedy, Side, SourceError, words};
 use crate::event::{Coordinates, EventTime, Offset, Partition};
 
@@ -282,49 +283,4 @@ impl TopicReader {
     fn attempt(&self) -> String {
         format!("reading topic `{}`", self.topic)
     }
-}
-
-/// Lost connections and the like, which the library gets over by itself.
-pub(super) fn passes(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            // What the library meets before a broker answers.
-            Code::BrokerTransportFailure
-                | Code::AllBrokersDown
-                | Code::Resolve
-                | Code::OperationTimedOut
-                | Code::TimedOutQueue
-                | Code::MessageTimedOut
-                | Code::WaitingForCoordinator
-                | Code::WaitCache
-                | Code::InProgress
-                | Code::PreviousInProgress
-                | Code::Retry
-                | Code::Outdated
-                // What a broker says while it starts, or while another takes its place.
-                | Code::RequestTimedOut
-                | Code::NetworkException
-                | Code::LeaderNotAvailable
-                | Code::NotLeaderForPartition
-                | Code::BrokerNotAvailable
-                | Code::ReplicaNotAvailable
-                | Code::CoordinatorLoadInProgress
-                | Code::CoordinatorNotAvailable
-                | Code::NotCoordinator
-                | Code::NotEnoughReplicas
-                | Code::NotEnoughReplicasAfterAppend
-                | Code::RebalanceInProgress
-                | Code::NotController
-                | Code::KafkaStorageError
-                | Code::FencedLeaderEpoch
-                | Code::UnknownLeaderEpoch
-                | Code::OffsetNotAvailable
-                | Code::PreferredLeaderNotAvailable
-                | Code::EligibleLeadersNotAvailable
-                | Code::UnstableOffsetCommit
-                | Code::ThrottlingQuotaExceeded
-        )
-    )
 }
